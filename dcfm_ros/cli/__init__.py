@@ -1,0 +1,1 @@
+"""The dcfm command."""

@@ -1,0 +1,1 @@
+"""Labelled images and clips, and the rendered drive with exact labels."""

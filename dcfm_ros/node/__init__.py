@@ -1,0 +1,1 @@
+"""The ROS 2 nodes. The only place that imports rclpy."""

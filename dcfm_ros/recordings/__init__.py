@@ -1,0 +1,1 @@
+"""Bags, videos and image folders, read and written without a ROS installation."""

@@ -1,0 +1,1 @@
+"""Pairs of frames, the losses and the training loop of DCFM."""
