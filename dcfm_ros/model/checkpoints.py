@@ -1,0 +1,206 @@
+"""Weights in and out: the authors' checkpoints, and this package's own files.
+
+Own weights are one safetensors file; its metadata holds, under "dcfm_ros", a JSON object with the `ModelConfig` and what the
+weights were made from. Nothing here runs code that a file contains.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dcfm_ros.model.catalogue import ModelConfig
+from dcfm_ros.model.dcfm import DCFM
+
+FORMAT_VERSION = 1
+_METADATA_KEY = "dcfm_ros"
+
+# The authors' names -> ours, tried in this order; the first pattern that matches a whole key is used.
+_ENCODER_NAMES = (
+    (r"backbone\.encoder\.(.*)\.dwconv\.dwconv\.(.*)", r"encoder.mit.\1.dwconv.\2"),
+    (r"backbone\.encoder\.(.*)", r"encoder.mit.\1"),
+    (r"backbone\.decoder\.linear_fuse\.conv\.(.*)", r"encoder.decoder.fuse.0.\1"),
+    (r"backbone\.decoder\.linear_fuse\.bn\.(.*)", r"encoder.decoder.fuse.1.\1"),
+    (r"backbone\.decoder\.linear_c1\.proj\.(.*)", r"encoder.decoder.projections.0.\1"),
+    (r"backbone\.decoder\.linear_c2\.proj\.(.*)", r"encoder.decoder.projections.1.\1"),
+    (r"backbone\.decoder\.linear_c3\.proj\.(.*)", r"encoder.decoder.projections.2.\1"),
+    (r"backbone\.decoder\.linear_c4\.proj\.(.*)", r"encoder.decoder.projections.3.\1"),
+    (r"backbone\.(.*)", r"encoder.\1"),
+)
+_DECODER_NAMES = (
+    (r"bot_aspp\.(.*)", r"projection.\1"),
+    (r"ffm\.convblk\.(.*)", r"fusion.\1"),
+    (r"final\.(.*)", r"head.\1"),
+)
+_UNUSED = re.compile(r"backbone\.decoder\.conv_seg\..*")  # present in the MiT files, read by nothing
+
+Source = str | os.PathLike[str] | Mapping[str, Tensor]
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be used; the message says what is wrong and what was expected."""
+
+
+def load_official_checkpoint(model: DCFM, encoder: Source, decoder: Source) -> DCFM:
+    """Load the authors' two files into `model`, which is returned.
+
+    encoder, decoder: paths of `encoder_epoch_N.pth` and `decoder_epoch_N.pth`, or their state dicts; the `module.` in
+    front of every key is optional. Raises WeightsError, with `model` left as it was, when a file is missing, truncated,
+    holds pickled code, or is of another architecture or number of classes.
+    """
+    tensors = _renamed(_official_state(encoder, "encoder"), _ENCODER_NAMES, "encoder")
+    tensors |= _renamed(_official_state(decoder, "decoder"), _DECODER_NAMES, "decoder")
+    _load_whole(model, tensors, f"{_label(encoder)} and {_label(decoder)}")
+    return model
+
+
+def save_weights(
+    model: DCFM,
+    path: str | os.PathLike[str],
+    *,
+    half: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `model` as one safetensors file, atomically.
+
+    half: store floating point tensors as float16. provenance: what the weights were made from and score, as JSON values.
+    """
+    path = Path(path)
+    tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
+    document = {"format": FORMAT_VERSION, "config": asdict(model.config), "provenance": dict(provenance or {})}
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, str(partial), metadata={_METADATA_KEY: json.dumps(document)})
+    partial.replace(path)
+
+
+def load_weights(path: str | os.PathLike[str]) -> DCFM:
+    """The network of a file that `save_weights` wrote: float32, on the CPU, in evaluation mode.
+
+    Raises WeightsError when the file is missing, truncated, of another kind, or does not fit its own configuration.
+    """
+    document, tensors = _read_safetensors(Path(path))
+    model = DCFM(_config_of(document, path))
+    _load_whole(model, tensors, str(path))
+    return model
+
+
+def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a weights file says it was made from. Raises WeightsError as `load_weights` does."""
+    return _read_document(Path(path)).get("provenance", {})
+
+
+def _official_state(source: Source, part: str) -> dict[str, Tensor]:
+    if isinstance(source, Mapping):
+        state: Any = source
+    else:
+        path = _existing(Path(source))
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises a dozen types here, from EOFError to UnpicklingError
+            raise WeightsError(
+                f"{path} cannot be read as the {part}'s state dict, a plain dictionary of tensors saved by torch "
+                f"(it is truncated, of another kind, or holds pickled code): {_first_line(error)}"
+            ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{_label(source)} holds a {type(state).__name__}; expected a state dict of the {part}")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _renamed(state: dict[str, Tensor], names: tuple[tuple[str, str], ...], part: str) -> dict[str, Tensor]:
+    renamed = {}
+    for key, tensor in state.items():
+        if _UNUSED.fullmatch(key):
+            continue
+        match = next(((m, ours) for theirs, ours in names if (m := re.fullmatch(theirs, key))), None)
+        if match is None:
+            raise WeightsError(f"the {part}'s file has the key {key!r}, which no DCFM {part} has (are the two swapped?)")
+        renamed[match[0].expand(match[1])] = tensor
+    return renamed
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    document = _read_document(path)
+    with safe_open(str(path), framework="pt") as file:
+        return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    _existing(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, struct.error) as error:
+        raise WeightsError(
+            f"{path} is not a whole safetensors file as `dcfm train` writes it: {_first_line(error)}"
+        ) from error
+    if _METADATA_KEY not in metadata:
+        raise WeightsError(f"{path} has no {_METADATA_KEY!r} metadata; expected weights written by save_weights")
+    document = json.loads(metadata[_METADATA_KEY])
+    if document.get("format") != FORMAT_VERSION:
+        raise WeightsError(f"{path} has format {document.get('format')!r}; this version reads format {FORMAT_VERSION}")
+    return document
+
+
+def _config_of(document: dict[str, Any], path: str | os.PathLike[str]) -> ModelConfig:
+    fields = {key: _as_tuple(value) for key, value in document.get("config", {}).items()}
+    try:
+        return ModelConfig(**fields)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path} has a configuration that cannot be used: {error}") from error
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value
+
+
+def _load_whole(model: DCFM, tensors: dict[str, Tensor], source: str) -> None:
+    """Load all or nothing: every name and shape is checked before the first tensor is copied."""
+    own = model.state_dict()
+    if missing := own.keys() - tensors.keys():
+        raise WeightsError(f"{source}: {_some(missing)} missing; expected the tensors of {model.config.name}")
+    if extra := tensors.keys() - own.keys():
+        raise WeightsError(f"{source}: {_some(extra)} not part of {model.config.name}; expected exactly its tensors")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise WeightsError(
+                f"{source}: {name} has shape {tuple(tensor.shape)}; {model.config.name} with "
+                f"{model.config.num_classes} classes expects {tuple(own[name].shape)}"
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise WeightsError(f"{source}: {name} holds values that are not finite; expected finite weights")
+    model.load_state_dict(tensors)
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise WeightsError(f"{path} is not there; expected a weights file")
+    return path
+
+
+def _some(names: set[str]) -> str:
+    listed = ", ".join(sorted(names)[:3])
+    return f"{len(names)} tensors ({listed}, ...) are" if len(names) > 3 else f"{listed} {'is' if len(names) == 1 else 'are'}"
+
+
+def _label(source: Source) -> str:
+    return "the given state dict" if isinstance(source, Mapping) else str(source)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
