@@ -1,0 +1,16 @@
+"""Fixtures that several test packages share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_reference() -> Path:
+    """Reference data made by the authors' code; it does not travel with the repository."""
+    path = Path(__file__).parents[2] / "shared" / "reference"
+    if not path.is_dir():
+        pytest.skip("the reference data is not beside this checkout")
+    return path
