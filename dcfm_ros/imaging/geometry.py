@@ -1,0 +1,77 @@
+"""Sizes: a source's picture to the network's input, and masks to the size somebody wants."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from dcfm_ros.imaging.encodings import to_rgb
+from dcfm_ros.imaging.frame import Frame
+
+Size = tuple[int, int]  # height, width
+
+
+def network_size(height: int, width: int, trained_size: Size, multiple: int) -> Size:
+    """The (height, width) at which a source of `height` x `width` pixels goes through the network.
+
+    The source's aspect ratio at the pixel count of `trained_size`, each side rounded to the nearest multiple of
+    `multiple` and at least one: weights do best on objects of the size they were trained on.
+
+    Raises ValueError when a side or `multiple` is below 1.
+    """
+    for name, value in (("height", height), ("width", width), ("multiple", multiple)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; expected at least 1")
+    if min(trained_size) < 1:
+        raise ValueError(f"trained_size is {trained_size}; expected a height and a width of at least 1")
+    scale = math.sqrt(trained_size[0] * trained_size[1] / (height * width))
+    return _nearest_multiple(height * scale, multiple), _nearest_multiple(width * scale, multiple)
+
+
+def resize_to_network(frame: Frame, size: Size) -> np.ndarray:
+    """The frame at `size` (height, width), as (height, width, 3) uint8 RGB, contiguous.
+
+    Averages areas when no side grows, else interpolates linearly; a picture that has the size already is not resampled
+    (and comes back as it is when it also is contiguous RGB, read-only where the frame is).
+
+    Raises ValueError when a side of `size` is below 1.
+    """
+    # Channels are put in order last, when there are fewer pixels. A reversed view first would not be free either: OpenCV
+    # copies what has negative strides.
+    return to_rgb(replace(frame, pixels=_resized(frame.pixels, size)))
+
+
+def mask_to_size(mask: np.ndarray, size: Size) -> np.ndarray:
+    """Class ids, (H, W) uint8, at `size` (height, width): each pixel takes the id at its centre, so none is invented.
+
+    A mask that has the size already comes back as it is.
+    Raises ValueError when the mask is not (H, W) uint8, is empty, or a side of `size` is below 1.
+    """
+    if mask.ndim != 2 or mask.dtype != np.uint8 or mask.size == 0:
+        raise ValueError(f"mask is {mask.dtype} {mask.shape}; expected uint8 (H, W) with at least one pixel")
+    _check_size(size)
+    if mask.shape == tuple(size):
+        return mask
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _nearest_multiple(length: float, multiple: int) -> int:
+    # Not round(): that goes to the even neighbour, so equal remainders would go up for one side and down for the other.
+    return max(1, math.floor(length / multiple + 0.5)) * multiple
+
+
+def _resized(pixels: np.ndarray, size: Size) -> np.ndarray:
+    _check_size(size)
+    height, width = pixels.shape[:2]
+    if (height, width) == tuple(size):
+        return pixels
+    shrinks = size[0] <= height and size[1] <= width
+    return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _check_size(size: Size) -> None:
+    if min(size) < 1:
+        raise ValueError(f"size is {size}; expected a height and a width of at least 1")
