@@ -39,8 +39,8 @@ def resize_to_network(frame: Frame, size: Size) -> np.ndarray:
 
     Raises ValueError when a side of `size` is below 1.
     """
-    # Channels are put in order last, when there are fewer pixels. A reversed view first would not be free either: OpenCV
-    # copies what has negative strides.
+    # Channels are put in order last, when there are fewer pixels. A reversed view first would not be free either:
+    # OpenCV copies what has negative strides.
     return to_rgb(replace(frame, pixels=_resized(frame.pixels, size)))
 
 
