@@ -1,0 +1,72 @@
+"""A folder of labelled images: `images/<stem>.jpg|png` and `labels/<stem>.png`, equal stems."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dcfm_ros.imaging.labels import UNLABELLED
+
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be used; the message names the file, what was found and what was expected."""
+
+
+class LabelledFolder:
+    """Images in the natural order of their stems, so that consecutive frames of a clip lie beside each other.
+
+    root: the folder; classes: ids 0..classes-1 are valid in the labels, and 255 for unlabelled.
+    Raises DatasetError when a folder is missing, an image lacks its label, or nothing is there.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], classes: int) -> None:
+        self.root = Path(root)
+        self.classes = classes
+        for part in ("images", "labels"):
+            if not (self.root / part).is_dir():
+                raise DatasetError(f"{self.root} has no folder {part}/; expected images/ and labels/ with equal stems")
+        images = (self.root / "images").iterdir()
+        self.images = sorted((p for p in images if p.suffix.lower() in _IMAGE_SUFFIXES), key=_natural)
+        if not self.images:
+            raise DatasetError(f"{self.root / 'images'} holds no image; expected {', '.join(_IMAGE_SUFFIXES)}")
+        for image in self.images:
+            if not self._label_path(image).is_file():
+                raise DatasetError(f"{image} has no label; expected {self._label_path(image)}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def stem(self, index: int) -> str:
+        """The name of one image without its suffix."""
+        return self.images[index].stem
+
+    def image(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB. Raises DatasetError when the file is not an image."""
+        bgr = cv2.imread(str(self.images[index]), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise DatasetError(f"{self.images[index]} cannot be read as an image")
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+    def label(self, index: int) -> np.ndarray:
+        """(H, W) uint8 class ids, 255 unlabelled. Raises DatasetError when a value is no class, or the file no label."""
+        path = self._label_path(self.images[index])
+        ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
+            found = "unreadable" if ids is None else f"{ids.dtype} {ids.shape}"
+            raise DatasetError(f"{path} is {found}; expected an 8-bit PNG with one channel of class ids")
+        if (stray := ids[(ids >= self.classes) & (ids != UNLABELLED)]).size:
+            raise DatasetError(f"{path} holds the label {stray[0]}; expected 0 to {self.classes - 1}, or {UNLABELLED}")
+        return ids
+
+    def _label_path(self, image: Path) -> Path:
+        return self.root / "labels" / f"{image.stem}.png"
+
+
+def _natural(path: Path) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.stem) if part]

@@ -1,0 +1,50 @@
+"""The losses and their gradients against the authors' code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dcfm_ros.training.losses import cross_entropy, dcfm_losses
+from reference_data import filled_model, load_module
+
+
+@pytest.mark.parametrize("name", ["cityscapes_resnet18", "vspw_mitb2"])
+def test_losses_and_gradients_are_the_authors(shared_reference: Path, name: str) -> None:
+    expected = json.loads((shared_reference / f"train_{name}.json").read_text())
+    inputs = load_module(shared_reference / "inputs.py")
+    height, width = expected["size"]
+    clips = [inputs.frames(2, height, width, seed) for seed in (0, 1)]
+    neighbour, labelled = (torch.from_numpy(np.stack([clip[i] for clip in clips])) for i in (0, 1))
+    target = torch.from_numpy(inputs.labels(2, height, width, expected["classes"], 0))
+    model = filled_model(shared_reference, name)
+
+    losses = dcfm_losses(model, labelled, neighbour, target, resize_first=True)
+    losses.total.backward()
+
+    values = {key: loss["value"] for key, loss in expected["losses"].items()}
+    assert losses.individual.item() == pytest.approx(values["celoss_I"], rel=1e-5)
+    assert losses.reused.item() == pytest.approx(values["celoss_B"], rel=1e-5)
+    assert losses.consistency.item() == pytest.approx(values["Loss_PC"], rel=1e-3)
+    assert losses.total.item() == pytest.approx(expected["total"], rel=1e-5)
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.stack([g.norm() for g in gradients]).norm().item()
+    assert norm == pytest.approx(expected["grad_norm_total"], rel=1e-3)
+    if name == "cityscapes_resnet18":
+        named = expected["grad_norm_named"]
+        assert model.head[4].weight.grad.norm().item() == pytest.approx(named["decoder:final.4.weight"], rel=1e-3)
+        stem = model.encoder.layer0[0].weight.grad.norm().item()
+        assert stem == pytest.approx(named["encoder:backbone.layer0.0.weight"], rel=1e-3)
+
+
+def test_nothing_labelled_costs_nothing() -> None:
+    logits = torch.randn(1, 11, 4, 4, requires_grad=True)
+    loss = cross_entropy(logits, torch.full((1, 8, 8), 255))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
