@@ -1,0 +1,50 @@
+"""A folder of images as a recording."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+
+from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.recordings.recording import DEFAULT_RATE_HZ, FIRST_STAMP_NS, Recording, RecordingError, check_rate
+
+
+class FolderRecording(Recording):
+    """Images in the natural order of their stems (frame2 before frame10), as BGR frames at a steady rate.
+
+    Stamps begin at one second. An image of another size than the first is handed on as it is.
+    Raises RecordingError with the path of an image that cannot be read; for the first image at once.
+    """
+
+    def __init__(self, name: str, images: Sequence[Path], rate_hz: float | None = None) -> None:
+        self.name = name
+        self._images = sorted(images, key=_natural)
+        self._rate_hz = check_rate(DEFAULT_RATE_HZ if rate_hz is None else rate_hz)
+        _read(self._images[0], FIRST_STAMP_NS)
+
+    @property
+    def rate_hz(self) -> float:
+        return self._rate_hz
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self._images):
+            yield _read(path, FIRST_STAMP_NS + round(index * 1e9 / self._rate_hz))
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    # Splitting at a group gives text, number, text, ...: like is always compared with like.
+    parts = re.split(r"([0-9]+)", path.stem.casefold())
+    return [int(part) if position % 2 else part for position, part in enumerate(parts)], path.name
+
+
+def _read(path: Path, stamp_ns: int) -> Frame:
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise RecordingError(f"{path} cannot be read as an image")
+    return Frame(pixels, "bgr", stamp_ns, "bgr8")

@@ -1,0 +1,79 @@
+"""One way in for everything that holds frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dcfm_ros.recordings.recording import Recording, RecordingError
+
+BAG_SUFFIXES = (".db3", ".mcap", ".bag")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+# A list and no trial: FFmpeg opens even a text file, and shows its letters.
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts"),
+    *(".wmv", ".flv", ".ogv", ".3gp", ".mjpeg", ".mjpg", ".h264", ".h265", ".264", ".265", ".hevc"),
+)
+
+
+def open_recording(path: str | Path, topic: str | None = None, rate_hz: float | None = None) -> Recording:
+    """Opens what lies at `path`: a bag, a video or a folder of images.
+
+    path: a rosbag2 folder, a single .db3 or .mcap file, a ROS 1 .bag file, a video file, a folder of images, or a
+        folder that has these in `images/`.
+    topic: the image topic of a bag; may be left out where there is only one.
+    rate_hz: frames per second of a folder (default 10), or of a video in place of its own. Bags carry stamps.
+
+    Raises RecordingError when there is nothing, when it cannot be read, or when topic or rate_hz do not fit it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RecordingError(f"{path} does not exist")
+    if _is_bag(path):
+        if rate_hz is not None:
+            raise RecordingError(f"{path} is a bag and has stamps; rate_hz={rate_hz} is for folders and videos")
+        from dcfm_ros.recordings.bags import BagRecording
+
+        return BagRecording(path, topic)
+    if topic is not None:
+        raise RecordingError(f"{path} is not a bag and has no topics; expected none, not {topic!r}")
+    if path.is_dir():
+        return _open_folder(path, rate_hz)
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise RecordingError(f"{path} is not a recording; expected {_EXPECTED}")
+    from dcfm_ros.recordings.videos import VideoRecording
+
+    return VideoRecording(path, rate_hz)
+
+
+_EXPECTED = f"a bag ({' '.join(BAG_SUFFIXES)}, or a folder), a video or a folder of images ({' '.join(IMAGE_SUFFIXES)})"
+
+
+def _is_bag(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "metadata.yaml").exists()
+    return path.suffix.lower() in BAG_SUFFIXES
+
+
+def _open_folder(folder: Path, rate_hz: float | None) -> Recording:
+    images = _images_in(folder) or _images_in(folder / "images")
+    if not images:
+        loose = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in BAG_SUFFIXES)
+        if loose:
+            raise RecordingError(
+                f"{folder} has {loose[0]} but no metadata.yaml; name the file itself or run `ros2 bag reindex`"
+            )
+        raise RecordingError(f"{folder} has nothing to read; expected a bag or images ({' '.join(IMAGE_SUFFIXES)})")
+    from dcfm_ros.recordings.folders import FolderRecording
+
+    return FolderRecording(folder.resolve().name, images, rate_hz)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Image files, unsorted; hidden ones (as macOS leaves beside each file) are none."""
+    if not folder.is_dir():
+        return []
+    return [
+        entry
+        for entry in folder.iterdir()
+        if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+    ]

@@ -1,0 +1,74 @@
+"""What every recording offers, wherever its frames lie."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from dcfm_ros.imaging.frame import Frame
+
+DEFAULT_RATE_HZ = 10.0
+"""The rate of a source that tells none: a folder of images, a bag with a single frame."""
+
+FIRST_STAMP_NS = 1_000_000_000
+"""The first stamp of a source without a clock of its own. Not zero: a zero stamp means that there is none."""
+
+
+class RecordingError(ValueError):
+    """A recording that cannot be read or written as asked; the message says what is wrong and what was expected."""
+
+
+class Recording(ABC):
+    """Frames in the order they were recorded, read one at a time; each `iter()` begins again and gives equal frames.
+
+    name: the bag's, video's or folder's own name, without a suffix.
+    Iterating raises RecordingError at the first frame that cannot be read. `close()` or leaving a `with` block frees
+    what is held open; a closed recording is not used again.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def rate_hz(self) -> float:
+        """Nominal frames per second: the usual distance between stamps, always positive."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames with their stamps, decoded when asked for."""
+
+    def close(self) -> None:  # noqa: B027 - only bags hold something open between iterations
+        """Frees what is held open; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_rate(rate_hz: float) -> float:
+    """Gives a rate in Hz back, or raises RecordingError when it is not a positive, finite number."""
+    if not (math.isfinite(rate_hz) and rate_hz > 0):
+        raise RecordingError(f"rate_hz is {rate_hz}; expected a positive number of frames per second")
+    return float(rate_hz)
+
+
+def nominal_rate(stamps_ns: Sequence[int]) -> float:
+    """Rate in Hz from the median difference of stamps (ns); DEFAULT_RATE_HZ where there is no difference to see."""
+    differences = [later - earlier for earlier, later in itertools.pairwise(stamps_ns) if later > earlier]
+    return 1e9 / statistics.median(differences) if differences else DEFAULT_RATE_HZ

@@ -1,0 +1,224 @@
+"""Masks, videos and bags, written so that what is there under its name is whole."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from dcfm_ros.imaging.frame import ChannelOrder, Frame
+from dcfm_ros.recordings.recording import RecordingError, check_rate
+
+if TYPE_CHECKING:
+    import cv2
+    from typing_extensions import Self
+
+
+_ENCODINGS: dict[ChannelOrder, str] = {
+    "mono": "mono8",
+    "rgb": "rgb8",
+    "bgr": "bgr8",
+    "rgba": "rgba8",
+    "bgra": "bgra8",
+}
+
+
+class _Writer:
+    """Closes at the end of a `with` block; after an error, drops what is unfinished."""
+
+    def close(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class MaskWriter(_Writer):
+    """Writes class ids as `000000.png`, `000001.png`, ... into a folder, made when missing.
+
+    PNG because JPEG would change ids; compression level 1 because masks are already small and writing should keep up.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        _make_folder(self._folder)
+
+    def write(self, index: int, mask: np.ndarray) -> Path:
+        """Writes one mask, (H, W) uint8 class ids, in place of what its index had; gives its path back.
+
+        Raises RecordingError when the mask is of another kind, the index negative, or the file cannot be written.
+        """
+        import cv2
+
+        if index < 0:
+            raise RecordingError(f"the mask's index is {index}; expected 0 or more")
+        if mask.dtype != np.uint8 or mask.ndim != 2 or mask.size == 0:
+            raise RecordingError(f"the mask is {mask.dtype} {mask.shape}; expected uint8 (H, W)")
+        path = self._folder / f"{index:06d}.png"
+        encoded = cv2.imencode(".png", mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        unfinished = _unfinished(path)
+        try:
+            unfinished.write_bytes(encoded.tobytes())
+            unfinished.replace(path)
+        except OSError as error:
+            raise RecordingError(f"{path} cannot be written: {error}") from error
+        return path
+
+
+class VideoWriter(_Writer):
+    """Writes an mp4 (MPEG-4 Part 2, OpenCV's `mp4v`: no encoder of its own licence is needed).
+
+    The first frame gives the size. Chroma is stored at half the size, so sides must be even: an odd last row or column
+    is cropped (padding would show a seam). Frames of another size are resized to the first's. The file appears under
+    its name at `close()`; without frames, or after an error inside `with`, there is none.
+
+    Raises RecordingError when the name does not end in .mp4, the rate is not positive or nothing can be written there.
+    """
+
+    def __init__(self, path: str | Path, rate_hz: float) -> None:
+        self._path = Path(path)
+        if self._path.suffix.lower() != ".mp4":
+            raise RecordingError(f"the video's name is {self._path.name!r}; expected one that ends in .mp4")
+        self._rate_hz = check_rate(rate_hz)
+        _make_folder(self._path.parent)
+        self._unfinished = _unfinished(self._path)
+        self._video: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._closed = False
+
+    def write(self, rgb: np.ndarray) -> None:
+        """Appends a picture, (H, W, 3) uint8 RGB; raises RecordingError for another kind or after `close()`."""
+        import cv2
+
+        if self._closed:
+            raise RecordingError(f"{self._path} is closed; expected pictures before that")
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or min(rgb.shape[:2]) < 2:
+            raise RecordingError(f"the picture is {rgb.dtype} {rgb.shape}; expected uint8 (H, W, 3) of 2x2 or more")
+        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        if self._video is None:
+            self._size = (rgb.shape[1], rgb.shape[0])
+            self._video = self._begin()
+        if bgr.shape[:2] != self._size[::-1]:
+            bgr = cv2.resize(bgr, self._size, interpolation=cv2.INTER_AREA)
+        width, height = self._even_size()
+        self._video.write(np.ascontiguousarray(bgr[:height, :width]))
+
+    def close(self) -> None:
+        """Finishes the file and gives it its name; may be called twice."""
+        self._closed = True
+        if self._video is None:
+            return
+        self._release()
+        try:
+            self._unfinished.replace(self._path)
+        except OSError as error:
+            raise RecordingError(f"{self._path} cannot be written: {error}") from error
+
+    def discard(self) -> None:
+        """Drops what was written."""
+        self._closed = True
+        self._release()
+        self._unfinished.unlink(missing_ok=True)
+
+    def _begin(self) -> cv2.VideoWriter:
+        import cv2
+
+        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+        video = cv2.VideoWriter(str(self._unfinished), fourcc, self._rate_hz, self._even_size())
+        if not video.isOpened():
+            raise RecordingError(f"{self._path} cannot be written; expected a writable folder and an OpenCV with mp4v")
+        return video
+
+    def _even_size(self) -> tuple[int, int]:
+        return self._size[0] // 2 * 2, self._size[1] // 2 * 2
+
+    def _release(self) -> None:
+        if self._video is not None:
+            self._video.release()
+            self._video = None
+
+
+class BagWriter(_Writer):
+    """Writes frames as sensor_msgs/msg/Image into a new rosbag2 folder (format version 9).
+
+    path: a folder that must not exist yet. storage: sqlite3 or mcap.
+    The encoding written is that of the frame's pixels as they lie, and the time of receipt is the frame's stamp.
+    After an error inside `with` the folder is removed.
+
+    Raises RecordingError when the folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        topic: str,
+        frame_id: str = "camera",
+        storage: Literal["sqlite3", "mcap"] = "sqlite3",
+    ) -> None:
+        from rosbags.rosbag2 import StoragePlugin, Writer
+        from rosbags.rosbag2.errors import WriterError
+        from rosbags.typesys import Stores, get_typestore
+
+        self._path = Path(path)
+        self._frame_id = frame_id
+        self._types: Any = get_typestore(Stores.ROS2_JAZZY)
+        try:
+            self._bag: Writer | None = Writer(self._path, version=9, storage_plugin=StoragePlugin[storage.upper()])
+            self._bag.open()
+        except (WriterError, OSError) as error:
+            raise RecordingError(f"{path} cannot be written as a bag: {error}") from error
+        self._connection = self._bag.add_connection(topic, "sensor_msgs/msg/Image", typestore=self._types)
+
+    def write(self, frame: Frame) -> None:
+        """Appends a frame; raises RecordingError when the bag is closed."""
+        if self._bag is None:
+            raise RecordingError("the bag is closed; expected frames before that")
+        types = self._types.types
+        seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
+        stamp = types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+        message = types["sensor_msgs/msg/Image"](
+            header=types["std_msgs/msg/Header"](stamp=stamp, frame_id=self._frame_id),
+            height=frame.height,
+            width=frame.width,
+            encoding=_ENCODINGS[frame.order],
+            is_bigendian=0,
+            step=frame.pixels[0].size,
+            data=np.ascontiguousarray(frame.pixels).reshape(-1),
+        )
+        self._bag.write(self._connection, frame.stamp_ns, self._types.serialize_cdr(message, message.__msgtype__))
+
+    def close(self) -> None:
+        """Finishes the bag; may be called twice."""
+        bag, self._bag = self._bag, None
+        if bag is not None:
+            bag.close()
+
+    def discard(self) -> None:
+        """Removes what was written."""
+        if self._bag is not None:
+            self.close()
+            shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordingError(f"{folder} cannot be made a folder: {error}") from error
+
+
+def _unfinished(path: Path) -> Path:
+    """A hidden name beside the final one, with its suffix: OpenCV chooses the format by that."""
+    return path.with_name(f".{path.stem}.unfinished{path.suffix}")

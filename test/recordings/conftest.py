@@ -1,0 +1,92 @@
+"""Small recordings of every kind, made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from dcfm_ros.imaging.frame import Frame
+
+TYPES = get_typestore(Stores.ROS2_JAZZY)
+STEP_NS = 50_000_000
+START_NS = 1_700_000_000_000_000_000
+
+
+@pytest.fixture
+def make_frames() -> Callable[..., list[Frame]]:
+    """Smooth pictures, so that lossy formats keep them, each with another content; 20 Hz."""
+
+    def make(count: int = 5, size: tuple[int, int] = (24, 32), order: str = "bgr") -> list[Frame]:
+        shape = size if order == "mono" else (*size, 3)
+        encoding = f"{order}8"
+        rng = np.random.default_rng(7)
+        pictures = [cv2.GaussianBlur(rng.integers(0, 256, shape, np.uint8), (0, 0), 4) for _ in range(count)]
+        return [Frame(picture, order, START_NS + i * STEP_NS, encoding) for i, picture in enumerate(pictures)]
+
+    return make
+
+
+@pytest.fixture
+def write_messages() -> Callable[..., Path]:
+    """Writes (topic, receipt ns, message or (type, raw bytes)) into a rosbag2 folder, in the order given."""
+
+    def write(path: Path, messages: Sequence[tuple[str, int, Any]], storage: str = "sqlite3") -> Path:
+        connections: dict[str, Any] = {}
+        with Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()]) as bag:
+            for topic, received_ns, message in messages:
+                kind, raw = message if isinstance(message, tuple) else (message.__msgtype__, serialized(message))
+                if topic not in connections:
+                    connections[topic] = bag.add_connection(topic, kind, typestore=TYPES)
+                bag.write(connections[topic], received_ns, raw)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def image_message() -> Callable[..., Any]:
+    """A sensor_msgs/msg/Image of a frame; fields can be replaced."""
+
+    def make(frame: Frame, **fields: Any) -> Any:
+        values = {
+            "header": _header(frame.stamp_ns),
+            "height": frame.height,
+            "width": frame.width,
+            "encoding": frame.encoding,
+            "is_bigendian": 0,
+            "step": frame.pixels[0].size,
+            "data": frame.pixels.reshape(-1),
+        }
+        return TYPES.types["sensor_msgs/msg/Image"](**(values | fields))
+
+    return make
+
+
+@pytest.fixture
+def compressed_message() -> Callable[..., Any]:
+    """A sensor_msgs/msg/CompressedImage of a frame; `data` replaces the encoded picture."""
+
+    def make(frame: Frame, suffix: str = "png", name: str = "png", data: np.ndarray | None = None) -> Any:
+        if data is None:
+            data = cv2.imencode(f".{suffix}", frame.pixels)[1].reshape(-1)
+        kind = TYPES.types["sensor_msgs/msg/CompressedImage"]
+        return kind(header=_header(frame.stamp_ns), format=name, data=data)
+
+    return make
+
+
+def serialized(message: Any) -> bytes:
+    return bytes(TYPES.serialize_cdr(message, message.__msgtype__))
+
+
+def _header(stamp_ns: int) -> Any:
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    stamp = TYPES.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+    return TYPES.types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera")
