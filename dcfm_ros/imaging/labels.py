@@ -155,3 +155,21 @@ CAMVID = LabelSet(
 )
 # One further along the map, as in the data set's own files, where 0 is unlabelled: else wall would be black as well.
 VSPW = LabelSet(_VSPW_NAMES, tuple(_voc_color(index + 1) for index in range(len(_VSPW_NAMES))))
+
+LABEL_SETS = {"camvid": CAMVID, "cityscapes": CITYSCAPES, "vspw": VSPW}
+
+
+def labels_for(count: int, label_set: str, names: tuple[str, ...] = (), colors: tuple[Color, ...] = ()) -> LabelSet:
+    """The labels of `count` classes: own names and colours where given, else those of `label_set`, one of LABEL_SETS.
+
+    Classes that neither names are called class_0, class_1, ...; colours that neither gives are PASCAL VOC's.
+    Raises ValueError when what is given does not have `count` entries.
+    """
+    known = LABEL_SETS.get(label_set)
+    if known is not None and len(known) == count:
+        names, colors = names or known.names, colors or known.colors
+    names = names or tuple(f"class_{index}" for index in range(count))
+    colors = colors or tuple(_voc_color(index + 1) for index in range(count))
+    if len(names) != count:
+        raise ValueError(f"{len(names)} class names are given; expected {count}")
+    return LabelSet(names, colors)
