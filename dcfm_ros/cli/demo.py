@@ -1,0 +1,134 @@
+"""`dcfm demo [INPUT]`: a drive through the real node, lossless, in real time, and with the full network on every frame."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from dcfm_ros.cli.passes import PassError, PassResult, run_pass
+from dcfm_ros.recordings import open_recording
+
+FULL_NETWORK_FRAMES = 60
+"""How many frames the full network is timed on: enough for a median, and it is the slow pass."""
+
+
+@click.command()
+@click.argument("source", metavar="[INPUT]", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--output", default="demo_output", show_default=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--topic", help="The image topic of a bag that has several.")
+@click.option("--weights", default="", help="Weights file; default: those that ship.")
+@click.option("--keyframe-interval", default=5, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--seed", default=0, show_default=True, help="Of the drive that is rendered when there is no INPUT.")
+@click.option("--frames", type=click.IntRange(min=1), help="Use only the first N frames.")
+def command(
+    source: Path | None,
+    output: Path,
+    topic: str | None,
+    weights: str,
+    keyframe_interval: int,
+    seed: int,
+    frames: int | None,
+) -> None:
+    """Segment INPUT: a rosbag2 folder, a video or a folder of images. Without INPUT a drive is rendered.
+
+    Leaves OUTPUT/overlay.mp4, OUTPUT/masks/000000.png (class ids, one for every frame) and OUTPUT/timing.csv.
+    """
+    console = Console()
+    _empty(output)
+    if source is None:
+        source = _render(output / "drive", seed, frames)
+    with open_recording(source, topic) as recording:
+        total, rate_hz = min(frames or len(recording), len(recording)), recording.rate_hz
+        console.print(f"{source}: {total} frames at {rate_hz:.4g} Hz")
+    parameters = {"weights": str(weights), "keyframe_interval": str(keyframe_interval)} if weights else {
+        "keyframe_interval": str(keyframe_interval)
+    }
+    common = {"rate_hz": rate_hz, "topic": topic}
+    lossless = run_pass(
+        source, output, "lossless", lossless=True, pictures=True, frames=frames, node_parameters=parameters, **common
+    )
+    missing = [i for i in range(total) if not (output / "masks" / f"{i:06d}.png").is_file()]
+    if missing:
+        raise PassError(f"the lossless pass left {len(missing)} of {total} frames without a mask, first {missing[0]}")
+    real_time = run_pass(
+        source,
+        output / "real_time",
+        "in real time",
+        lossless=False,
+        pictures=False,
+        frames=frames,
+        node_parameters=parameters,
+        **common,
+    )
+    full = run_pass(
+        source,
+        output / "full_network",
+        "full network",
+        lossless=True,
+        pictures=False,
+        frames=min(total, FULL_NETWORK_FRAMES),
+        node_parameters=parameters | {"mode": "full"},
+        **common,
+    )
+    console.print(_table({"lossless": lossless, "real time": real_time, "full network": full}, total))
+    console.print(f"{output}/overlay.mp4, {output}/masks/, {output}/timing.csv")
+
+
+def _empty(output: Path) -> None:
+    """Remove what an earlier demo left, and nothing else."""
+    for name in ("masks", "drive", "real_time", "full_network"):
+        shutil.rmtree(output / name, ignore_errors=True)
+    for name in ("overlay.mp4", "timing.csv", "counts.json"):
+        (output / name).unlink(missing_ok=True)
+
+
+def _render(folder: Path, seed: int, frames: int | None) -> Path:
+    """A rendered drive as a folder of images and labels."""
+    import cv2
+
+    from dcfm_ros.datasets.street import StreetConfig, StreetDrive
+
+    config = StreetConfig(seed=seed, **({"frames": frames} if frames else {}))
+    drive = StreetDrive(config)
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for index, (frame, label) in enumerate(track(drive.labelled(), "rendering a drive", total=len(drive))):
+        cv2.imwrite(str(folder / "images" / f"{index:06d}.png"), frame.pixels[..., ::-1])
+        cv2.imwrite(str(folder / "labels" / f"{index:06d}.png"), label)
+    return folder
+
+
+def _table(passes: dict[str, PassResult], sent: int) -> Table:
+    table = Table(header_style="bold")
+    table.add_column("")
+    for name in passes:
+        table.add_column(name, justify="right")
+    for count in ("received", "processed", "dropped", "rejected", "failed"):
+        table.add_row(count, *(result.counts.get(count, "?") for result in passes.values()))
+    keyframes = (str(len(result.milliseconds("latency_ms", True))) for result in passes.values())
+    table.add_row("keyframes", *keyframes, end_section=True)
+    for kind, is_keyframe in (("keyframe", True), ("other frame", False)):
+        latencies = [result.milliseconds("latency_ms", is_keyframe) for result in passes.values()]
+        table.add_row(f"{kind}, median ms", *(_cell(values, 50) for values in latencies))
+        table.add_row(f"{kind}, p95 ms", *(_cell(values, 95) for values in latencies), end_section=True)
+    means = [_mean(result) for result in passes.values()]
+    table.add_row("all frames, mean ms", *(f"{value:.1f}" for value in means))
+    table.caption = f"{sent} frames sent; ms from receipt to the mask's publication"
+    return table
+
+
+def _cell(values: list[float], percent: int) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.1f}" if values else "-"
+    return f"{statistics.quantiles(values, n=100, method='inclusive')[percent - 1]:.1f}"
+
+
+def _mean(result: PassResult) -> float:
+    values = [float(row["latency_ms"]) for row in result.frames]
+    return statistics.fmean(values) if values else 0.0

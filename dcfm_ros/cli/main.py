@@ -1,0 +1,57 @@
+"""`dcfm <command>`: each command is a file of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from dcfm_ros import __version__
+
+COMMANDS = {
+    "models": "The configurations that exist.",
+    "demo": "Segment a drive through the real node, and show what it saw and how fast.",
+    "train": "Train a network as a recipe says.",
+    "bench": "Time full frames, keyframes and other frames, as ratios.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Lists commands without importing them: `dcfm models` starts at once, whatever else is not installed."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        try:
+            return importlib.import_module(f"dcfm_ros.cli.{name}").command
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"`dcfm {name}` needs the Python package {error.name!r}; see README.md, Install"
+            ) from error
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dcfm")
+def _dcfm() -> None:
+    """Dense semantic segmentation of video at camera rate."""
+
+
+def main() -> None:
+    """Entry point. Errors of the package, which are ValueErrors, are shown as one line; exit code 1."""
+    try:
+        _dcfm.main(prog_name="dcfm")
+    except ValueError as error:
+        click.echo(f"dcfm: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""One pass of a recording through the real thing: player, node and recorder, each a process of its own, over DDS."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import selectors
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_DDS_PROFILE = "fastdds_large_images.xml"
+_START_TIMEOUT_S = 90.0
+_STOP_TIMEOUT_S = 20.0
+
+
+class PassError(ValueError):
+    """A process of the pass did not start, or ended with an error; the message holds what it said."""
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """frames: the recorder's timing.csv, one row a published frame, times in ms. counts: the node's last diagnostics."""
+
+    frames: list[dict[str, str]]
+    counts: dict[str, str]
+
+    def milliseconds(self, column: str, keyframes: bool) -> list[float]:
+        """One column of timing.csv over all keyframes, or over all other frames."""
+        return [float(row[column]) for row in self.frames if (row["is_keyframe"] == "1") is keyframes]
+
+
+def run_pass(
+    source: Path,
+    output: Path,
+    label: str,
+    *,
+    lossless: bool,
+    pictures: bool,
+    rate_hz: float,
+    topic: str | None = None,
+    frames: int | None = None,
+    node_parameters: Mapping[str, str] | None = None,
+) -> PassResult:
+    """Play `source` through the node and record into `output`; see the player's and recorder's own options.
+
+    node_parameters: overrides, as ROS writes them on a command line. Raises PassError when a process fails.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    environment = _environment()
+    settings = [part for name, value in (node_parameters or {}).items() for part in ("-p", f"{name}:={value}")]
+    recorder_options = [str(output), "--rate", str(rate_hz), "--pictures" if pictures else "--no-pictures"]
+    player_options = [str(source), "--label", label]
+    player_options += ["--lossless"] if lossless else []
+    player_options += ["--topic", topic] if topic else []
+    player_options += ["--frames", str(frames)] if frames else []
+
+    with (
+        _process("segmentation_node", ["--ros-args", *settings], output, environment) as node,
+        _process("recorder", recorder_options, output, environment) as recorder,
+    ):
+        _wait_until_recording(recorder, node, output)
+        player = subprocess.run([*_module("player"), *player_options], env=environment, check=False)
+        if player.returncode == 130:
+            raise KeyboardInterrupt
+        if player.returncode:
+            raise PassError(f"the player ended with code {player.returncode}")
+        time.sleep(2.1)  # the node tells its counts once a second
+        _stop(recorder, "recorder", output)
+        _stop(node, "segmentation_node", output)
+    with (output / "timing.csv").open(newline="") as file:
+        return PassResult(list(csv.DictReader(file)), json.loads((output / "counts.json").read_text()))
+
+
+def share_file(folder: str, name: str) -> Path | None:
+    """An installed file of share/dcfm_ros, or the checkout's; None when there is neither."""
+    checkout = Path(__file__).parents[2]
+    for root in (checkout, Path(sysconfig.get_path("data")) / "share" / "dcfm_ros"):
+        if (path := root / folder / name).is_file():
+            return path
+    return None
+
+
+def _environment() -> dict[str, str]:
+    """A DDS domain of its own, so that a robot on the same network is left alone, and room for large images."""
+    environment = dict(os.environ, ROS_DOMAIN_ID=str(random.randrange(1, 102)), PYTHONUNBUFFERED="1")
+    profiles = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    path = share_file("config", _DDS_PROFILE)
+    if path is not None and not any(name in environment for name in profiles):
+        environment |= dict.fromkeys(profiles, str(path))
+    return environment
+
+
+@contextmanager
+def _process(
+    module: str, arguments: list[str], output: Path, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """A process in a group of its own: Ctrl-C reaches this program alone, which then ends them in order."""
+    with (output / f"{module}.log").open("w") as log:
+        process = subprocess.Popen(
+            [*_module(module), *arguments],
+            env=environment,
+            stdout=subprocess.PIPE if module == "recorder" else log,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _module(name: str) -> list[str]:
+    return [sys.executable, "-m", f"dcfm_ros.node.{name}"]
+
+
+def _wait_until_recording(recorder: subprocess.Popen[str], node: subprocess.Popen[str], output: Path) -> None:
+    """The recorder prints a line once it hears every topic, which needs the node to be up."""
+    assert recorder.stdout is not None
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(recorder.stdout, selectors.EVENT_READ)
+        while time.monotonic() < deadline:
+            for process, name in ((node, "segmentation_node"), (recorder, "recorder")):
+                if process.poll() is not None:
+                    raise _failure(name, process.returncode, output)
+            if selector.select(timeout=0.2) and recorder.stdout.readline().strip() == "recording":
+                return
+    raise PassError(f"node and recorder did not find each other within {_START_TIMEOUT_S:.0f} s; logs are in {output}")
+
+
+def _stop(process: subprocess.Popen[str], name: str, output: Path) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        code = process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise PassError(f"the {name} did not end within {_STOP_TIMEOUT_S:.0f} s of an interrupt") from None
+    if code:
+        raise _failure(name, code, output)
+
+
+def _failure(name: str, code: int, output: Path) -> PassError:
+    log = output / f"{name}.log"
+    last = log.read_text().strip().splitlines()[-5:]
+    return PassError("\n".join([f"the {name} ended with code {code} ({log}):", *last]))

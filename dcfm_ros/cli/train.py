@@ -1,0 +1,24 @@
+"""`dcfm train RECIPE [key=value ...]`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from dcfm_ros.training.recipe import load_recipe
+from dcfm_ros.training.trainer import train
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def command(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Train as the YAML file RECIPE says; KEY=VALUE replaces one of its values.
+
+    Goes on from the last checkpoint in the recipe's output folder, if there is one.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    weights = train(load_recipe(recipe, overrides))
+    click.echo(f"wrote {weights}")
