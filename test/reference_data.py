@@ -29,7 +29,10 @@ def shapes(reference: Path, name: str) -> dict:
 def filled_model(reference: Path, name: str) -> DCFM:
     fill = load_module(reference / "fill.py").fill
     parts = [
-        {f"module.{key}": torch.from_numpy(np.asarray(value)) for key, value in fill(shapes(reference, name)[part]).items()}
+        {
+            f"module.{key}": torch.from_numpy(np.asarray(value))
+            for key, value in fill(shapes(reference, name)[part]).items()
+        }
         for part in ("encoder", "decoder")
     ]
     return load_official_checkpoint(create_model(name), *parts)

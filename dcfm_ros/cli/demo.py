@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,8 +12,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dcfm_ros.cli.passes import PassError, PassResult, run_pass
+from dcfm_ros.cli.passes import PassError, PassResult, Source, run_pass
+from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.recordings import open_recording
+from dcfm_ros.recordings.writers import BagWriter, MaskWriter
 
 FULL_NETWORK_FRAMES = 60
 """How many frames the full network is timed on: enough for a median, and it is the slow pass."""
@@ -22,7 +25,7 @@ FULL_NETWORK_FRAMES = 60
 @click.argument("source", metavar="[INPUT]", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--output", default="demo_output", show_default=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--topic", help="The image topic of a bag that has several.")
-@click.option("--weights", default="", help="Weights file; default: those that ship.")
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Default: those shipped.")
 @click.option("--keyframe-interval", default=5, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--seed", default=0, show_default=True, help="Of the drive that is rendered when there is no INPUT.")
 @click.option("--frames", type=click.IntRange(min=1), help="Use only the first N frames.")
@@ -30,7 +33,7 @@ def command(
     source: Path | None,
     output: Path,
     topic: str | None,
-    weights: str,
+    weights: Path | None,
     keyframe_interval: int,
     seed: int,
     frames: int | None,
@@ -39,72 +42,52 @@ def command(
 
     Leaves OUTPUT/overlay.mp4, OUTPUT/masks/000000.png (class ids, one for every frame) and OUTPUT/timing.csv.
     """
-    console = Console()
     _empty(output)
-    if source is None:
-        source = _render(output / "drive", seed, frames)
-    with open_recording(source, topic) as recording:
-        total, rate_hz = min(frames or len(recording), len(recording)), recording.rate_hz
-        console.print(f"{source}: {total} frames at {rate_hz:.4g} Hz")
-    parameters = {"weights": str(weights), "keyframe_interval": str(keyframe_interval)} if weights else {
-        "keyframe_interval": str(keyframe_interval)
-    }
-    common = {"rate_hz": rate_hz, "topic": topic}
-    lossless = run_pass(
-        source, output, "lossless", lossless=True, pictures=True, frames=frames, node_parameters=parameters, **common
-    )
-    missing = [i for i in range(total) if not (output / "masks" / f"{i:06d}.png").is_file()]
-    if missing:
+    path = source or _render(output / "drive", output / "drive_labels", seed, frames)
+    with open_recording(path, topic) as recording:
+        total = min(frames or len(recording), len(recording))
+        drive = Source(path, recording.rate_hz, total, topic)
+    parameters: dict[str, object] = {"keyframe_interval": keyframe_interval}
+    if weights is not None:
+        parameters["weights"] = weights.resolve()
+
+    passes = {"lossless": run_pass(drive, output, "lossless", parameters, lossless=True, pictures=True)}
+    if missing := [i for i in range(total) if not (output / "masks" / f"{i:06d}.png").is_file()]:
         raise PassError(f"the lossless pass left {len(missing)} of {total} frames without a mask, first {missing[0]}")
-    real_time = run_pass(
-        source,
-        output / "real_time",
-        "in real time",
-        lossless=False,
-        pictures=False,
-        frames=frames,
-        node_parameters=parameters,
-        **common,
+    passes["real time"] = run_pass(
+        drive, output / "real_time", "in real time", parameters, lossless=False, pictures=False
     )
-    full = run_pass(
-        source,
-        output / "full_network",
-        "full network",
-        lossless=True,
-        pictures=False,
-        frames=min(total, FULL_NETWORK_FRAMES),
-        node_parameters=parameters | {"mode": "full"},
-        **common,
+    some = replace(drive, frames=min(total, FULL_NETWORK_FRAMES))
+    passes["full network"] = run_pass(
+        some, output / "full_network", "full network", parameters | {"mode": "full"}, lossless=True, pictures=False
     )
-    console.print(_table({"lossless": lossless, "real time": real_time, "full network": full}, total))
+    console = Console()
+    console.print(_table(passes, drive))
     console.print(f"{output}/overlay.mp4, {output}/masks/, {output}/timing.csv")
 
 
 def _empty(output: Path) -> None:
     """Remove what an earlier demo left, and nothing else."""
-    for name in ("masks", "drive", "real_time", "full_network"):
+    for name in ("masks", "drive", "drive_labels", "real_time", "full_network"):
         shutil.rmtree(output / name, ignore_errors=True)
     for name in ("overlay.mp4", "timing.csv", "counts.json"):
         (output / name).unlink(missing_ok=True)
 
 
-def _render(folder: Path, seed: int, frames: int | None) -> Path:
-    """A rendered drive as a folder of images and labels."""
-    import cv2
-
-    from dcfm_ros.datasets.street import StreetConfig, StreetDrive
-
-    config = StreetConfig(seed=seed, **({"frames": frames} if frames else {}))
+def _render(bag: Path, labels: Path, seed: int, frames: int | None) -> Path:
+    """A rendered drive as a bag, with its exact labels beside it."""
+    config = StreetConfig(seed=seed, frames=frames or StreetConfig.frames)
     drive = StreetDrive(config)
-    for part in ("images", "labels"):
-        (folder / part).mkdir(parents=True)
-    for index, (frame, label) in enumerate(track(drive.labelled(), "rendering a drive", total=len(drive))):
-        cv2.imwrite(str(folder / "images" / f"{index:06d}.png"), frame.pixels[..., ::-1])
-        cv2.imwrite(str(folder / "labels" / f"{index:06d}.png"), label)
-    return folder
+    bag.parent.mkdir(parents=True, exist_ok=True)
+    with BagWriter(bag, "/camera/image_raw") as images, MaskWriter(labels) as masks:
+        pairs = track(drive.labelled(), "rendering a drive", total=len(drive))
+        for index, (frame, label) in enumerate(pairs):
+            images.write(frame)
+            masks.write(index, label)
+    return bag
 
 
-def _table(passes: dict[str, PassResult], sent: int) -> Table:
+def _table(passes: dict[str, PassResult], drive: Source) -> Table:
     table = Table(header_style="bold")
     table.add_column("")
     for name in passes:
@@ -119,7 +102,10 @@ def _table(passes: dict[str, PassResult], sent: int) -> Table:
         table.add_row(f"{kind}, p95 ms", *(_cell(values, 95) for values in latencies), end_section=True)
     means = [_mean(result) for result in passes.values()]
     table.add_row("all frames, mean ms", *(f"{value:.1f}" for value in means))
-    table.caption = f"{sent} frames sent; ms from receipt to the mask's publication"
+    table.caption = (
+        f"{drive.frames} frames at {drive.rate_hz:.4g} Hz; full network: the first {len(passes['full network'].frames)}.\n"
+        "ms from receipt to the mask's publication"
+    )
     return table
 
 

@@ -38,30 +38,37 @@ class PassResult:
         return [float(row[column]) for row in self.frames if (row["is_keyframe"] == "1") is keyframes]
 
 
-def run_pass(
-    source: Path,
-    output: Path,
-    label: str,
-    *,
-    lossless: bool,
-    pictures: bool,
-    rate_hz: float,
-    topic: str | None = None,
-    frames: int | None = None,
-    node_parameters: Mapping[str, str] | None = None,
-) -> PassResult:
-    """Play `source` through the node and record into `output`; see the player's and recorder's own options.
+@dataclass(frozen=True)
+class Source:
+    """What is played. rate_hz: frames per second, also of the overlay video; frames: only the first so many."""
 
-    node_parameters: overrides, as ROS writes them on a command line. Raises PassError when a process fails.
+    path: Path
+    rate_hz: float
+    frames: int
+    topic: str | None = None
+
+    @property
+    def player_options(self) -> list[str]:
+        """How the player is told."""
+        options = [str(self.path), "--frames", str(self.frames)]
+        if self.topic:
+            options += ["--topic", self.topic]
+        return options
+
+
+def run_pass(
+    source: Source, output: Path, label: str, node_parameters: Mapping[str, object], *, lossless: bool, pictures: bool
+) -> PassResult:
+    """Play `source` through the node and record into `output`, masks and overlay too if `pictures`.
+
+    label: of the progress bar. lossless: each frame waits for the mask of the one before; else the recorded rate.
+    Raises PassError when a process fails.
     """
     output.mkdir(parents=True, exist_ok=True)
     environment = _environment()
-    settings = [part for name, value in (node_parameters or {}).items() for part in ("-p", f"{name}:={value}")]
-    recorder_options = [str(output), "--rate", str(rate_hz), "--pictures" if pictures else "--no-pictures"]
-    player_options = [str(source), "--label", label]
-    player_options += ["--lossless"] if lossless else []
-    player_options += ["--topic", topic] if topic else []
-    player_options += ["--frames", str(frames)] if frames else []
+    settings = [part for name, value in node_parameters.items() for part in ("-p", f"{name}:={value}")]
+    recorder_options = [str(output), "--rate", str(source.rate_hz), "--pictures" if pictures else "--no-pictures"]
+    player_options = [*source.player_options, "--label", label, *(["--lossless"] if lossless else [])]
 
     with (
         _process("segmentation_node", ["--ros-args", *settings], output, environment) as node,

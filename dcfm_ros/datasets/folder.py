@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from dcfm_ros.imaging.files import IMAGE_SUFFIXES, images_in
 from dcfm_ros.imaging.labels import UNLABELLED
-
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class DatasetError(ValueError):
@@ -31,10 +29,9 @@ class LabelledFolder:
         for part in ("images", "labels"):
             if not (self.root / part).is_dir():
                 raise DatasetError(f"{self.root} has no folder {part}/; expected images/ and labels/ with equal stems")
-        images = (self.root / "images").iterdir()
-        self.images = sorted((p for p in images if p.suffix.lower() in _IMAGE_SUFFIXES), key=_natural)
+        self.images = images_in(self.root / "images")
         if not self.images:
-            raise DatasetError(f"{self.root / 'images'} holds no image; expected {', '.join(_IMAGE_SUFFIXES)}")
+            raise DatasetError(f"{self.root / 'images'} holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
         for image in self.images:
             if not self._label_path(image).is_file():
                 raise DatasetError(f"{image} has no label; expected {self._label_path(image)}")
@@ -66,7 +63,3 @@ class LabelledFolder:
 
     def _label_path(self, image: Path) -> Path:
         return self.root / "labels" / f"{image.stem}.png"
-
-
-def _natural(path: Path) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.stem) if part]

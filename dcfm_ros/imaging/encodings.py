@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     ImageBytes = bytes | bytearray | memoryview | array[int] | np.ndarray
 
 
+# What 8-bit pixels are called in a message.
+ENCODING_OF_ORDER: dict[ChannelOrder, str] = {
+    "mono": "mono8",
+    "rgb": "rgb8",
+    "bgr": "bgr8",
+    "rgba": "rgba8",
+    "bgra": "bgra8",
+}
+
+
 class EncodingError(ValueError):
     """An image message that is not what its own header says, or whose encoding is not known here."""
 

@@ -124,7 +124,9 @@ def _renamed(state: dict[str, Tensor], names: tuple[tuple[str, str], ...], part:
             continue
         match = next(((m, ours) for theirs, ours in names if (m := re.fullmatch(theirs, key))), None)
         if match is None:
-            raise WeightsError(f"the {part}'s file has the key {key!r}, which no DCFM {part} has (are the two swapped?)")
+            raise WeightsError(
+                f"the {part}'s file has the key {key!r}, which no DCFM {part} has (are the two swapped?)"
+            )
         renamed[match[0].expand(match[1])] = tensor
     return renamed
 
@@ -195,7 +197,11 @@ def _existing(path: Path) -> Path:
 
 def _some(names: set[str]) -> str:
     listed = ", ".join(sorted(names)[:3])
-    return f"{len(names)} tensors ({listed}, ...) are" if len(names) > 3 else f"{listed} {'is' if len(names) == 1 else 'are'}"
+    return (
+        f"{len(names)} tensors ({listed}, ...) are"
+        if len(names) > 3
+        else f"{listed} {'is' if len(names) == 1 else 'are'}"
+    )
 
 
 def _label(source: Source) -> str:

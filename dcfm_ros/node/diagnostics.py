@@ -32,7 +32,7 @@ class Latencies:
         """`<kind>_p50_ms`, `_p95_ms`, `_p99_ms` for keyframes and other frames, where there were at least two."""
         with self._lock:
             kinds = {"keyframe": list(self._recent[True]), "other_frame": list(self._recent[False])}
-        values = {}
+        values: dict[str, float] = {}
         for kind, recent in kinds.items():
             if len(recent) >= 2:
                 cuts = statistics.quantiles(recent, n=100, method="inclusive")

@@ -11,12 +11,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from dcfm_ros.imaging.encodings import SUPPORTED_ENCODINGS, decode_frame
-from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.encodings import ENCODING_OF_ORDER, SUPPORTED_ENCODINGS, decode_frame
+from dcfm_ros.imaging.frame import ChannelOrder, Frame
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.streaming import Segmentation
-
-_ENCODING_OF_ORDER = {"mono": "mono8", "rgb": "rgb8", "bgr": "bgr8", "rgba": "rgba8", "bgra": "bgra8"}
 
 
 def stamp_ns(header: Header) -> int:
@@ -44,16 +42,16 @@ def frame_of(message: Image, stamp: int) -> Frame:
     )
 
 
-def image_message(header: Header, pixels: np.ndarray, order: str) -> Image:
+def image_message(header: Header, pixels: np.ndarray, order: ChannelOrder) -> Image:
     """A sensor_msgs/Image of (H, W) or (H, W, C) uint8 pixels with step == width * channels.
 
     order: as in `Frame.order`.
     """
-    message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=_ENCODING_OF_ORDER[order])
+    message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=ENCODING_OF_ORDER[order])
     message.step = pixels.shape[1] * (pixels.shape[2] if pixels.ndim == 3 else 1)
     # An array of bytes is taken over as it is; anything else is copied, and in debug builds checked, byte by byte.
     data = array.array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast("B"))
+    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     message.data = data
     return message
 

@@ -39,9 +39,9 @@ class Player(Node):
         self._image = self.create_publisher(Image, "image", QoSProfile(depth=1))
         self._mask = self.create_subscription(Image, "/segmentation/mask", self._on_mask, qos_profile_sensor_data)
 
-    def wait_for_node(self) -> None:
+    def wait_until_matched(self) -> None:
         """Return when somebody takes images and offers masks. Raises PlayerError after a minute."""
-        ready = self._wait(
+        ready = self.wait(
             lambda: self._image.get_subscription_count() > 0 and self.count_publishers(self._mask.topic_name) > 0,
             _MATCHING_TIMEOUT_S,
         )
@@ -63,7 +63,7 @@ class Player(Node):
         for frame in frames:
             first = frame.stamp_ns if first is None else first
             due = began + (frame.stamp_ns - first) / 1e9 / speed
-            self._wait(lambda: False, max(0.0, due - time.monotonic()))
+            self.wait(lambda: False, max(0.0, due - time.monotonic()))
             self._send(frame)
             on_frame()
 
@@ -72,7 +72,7 @@ class Player(Node):
         deadline = time.monotonic() + self._give_up_after_s
         while time.monotonic() < deadline:
             self._send(frame)
-            if self._wait(lambda: self._answered == frame.stamp_ns, self._resend_after_s):
+            if self.wait(lambda: self._answered == frame.stamp_ns, self._resend_after_s):
                 return
         raise PlayerError(
             f"the frame with stamp {frame.stamp_ns / 1e9:.3f} s got no mask on {self._mask.topic_name} "
@@ -87,7 +87,7 @@ class Player(Node):
     def _on_mask(self, message: Image) -> None:
         self._answered = stamp_ns(message.header)
 
-    def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+    def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Spin until the condition holds or the time is over; whether it holds."""
         end = time.monotonic() + seconds
         while not condition():
@@ -123,7 +123,7 @@ def play(
     with open_recording(path, topic=topic, rate_hz=rate) as recording:
         player = Player(resend_after, give_up_after)
         try:
-            player.wait_for_node()
+            player.wait_until_matched()
             total = min(frames or len(recording), len(recording))
             with _progress() as progress:
                 task = progress.add_task(label, total=total)
@@ -133,7 +133,7 @@ def play(
                 else:
                     player.play_real_time(source, speed, lambda: progress.advance(task))
             # The last image is still on its way to a reader when publish returns.
-            player._wait(lambda: False, 0.5)
+            player.wait(lambda: False, 0.5)
         finally:
             player.destroy_node()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from dcfm_ros.recordings.recording import DEFAULT_RATE_HZ, FIRST_STAMP_NS, Recor
 
 
 class FolderRecording(Recording):
-    """Images in the natural order of their stems (frame2 before frame10), as BGR frames at a steady rate.
+    """Images in the order given, as BGR frames at a steady rate.
 
     Stamps begin at one second. An image of another size than the first is handed on as it is.
     Raises RecordingError with the path of an image that cannot be read; for the first image at once.
@@ -21,7 +20,7 @@ class FolderRecording(Recording):
 
     def __init__(self, name: str, images: Sequence[Path], rate_hz: float | None = None) -> None:
         self.name = name
-        self._images = sorted(images, key=_natural)
+        self._images = images
         self._rate_hz = check_rate(DEFAULT_RATE_HZ if rate_hz is None else rate_hz)
         _read(self._images[0], FIRST_STAMP_NS)
 
@@ -35,12 +34,6 @@ class FolderRecording(Recording):
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._images):
             yield _read(path, FIRST_STAMP_NS + round(index * 1e9 / self._rate_hz))
-
-
-def _natural(path: Path) -> tuple[list[str | int], str]:
-    # Splitting at a group gives text, number, text, ...: like is always compared with like.
-    parts = re.split(r"([0-9]+)", path.stem.casefold())
-    return [int(part) if position % 2 else part for position, part in enumerate(parts)], path.name
 
 
 def _read(path: Path, stamp_ns: int) -> Frame:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dcfm_ros.imaging.files import IMAGE_SUFFIXES, images_in
 from dcfm_ros.recordings.recording import Recording, RecordingError
 
 BAG_SUFFIXES = (".db3", ".mcap", ".bag")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 # A list and no trial: FFmpeg opens even a text file, and shows its letters.
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts"),
@@ -55,7 +55,7 @@ def _is_bag(path: Path) -> bool:
 
 
 def _open_folder(folder: Path, rate_hz: float | None) -> Recording:
-    images = _images_in(folder) or _images_in(folder / "images")
+    images = images_in(folder) or images_in(folder / "images")
     if not images:
         loose = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in BAG_SUFFIXES)
         if loose:
@@ -66,14 +66,3 @@ def _open_folder(folder: Path, rate_hz: float | None) -> Recording:
     from dcfm_ros.recordings.folders import FolderRecording
 
     return FolderRecording(folder.resolve().name, images, rate_hz)
-
-
-def _images_in(folder: Path) -> list[Path]:
-    """Image files, unsorted; hidden ones (as macOS leaves beside each file) are none."""
-    if not folder.is_dir():
-        return []
-    return [
-        entry
-        for entry in folder.iterdir()
-        if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-    ]

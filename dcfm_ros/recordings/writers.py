@@ -9,21 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dcfm_ros.imaging.frame import ChannelOrder, Frame
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.recordings.recording import RecordingError, check_rate
 
 if TYPE_CHECKING:
     import cv2
     from typing_extensions import Self
-
-
-_ENCODINGS: dict[ChannelOrder, str] = {
-    "mono": "mono8",
-    "rgb": "rgb8",
-    "bgr": "bgr8",
-    "rgba": "rgba8",
-    "bgra": "bgra8",
-}
 
 
 class _Writer:
@@ -185,6 +176,8 @@ class BagWriter(_Writer):
         """Appends a frame; raises RecordingError when the bag is closed."""
         if self._bag is None:
             raise RecordingError("the bag is closed; expected frames before that")
+        from dcfm_ros.imaging.encodings import ENCODING_OF_ORDER
+
         types = self._types.types
         seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
         stamp = types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
@@ -192,7 +185,7 @@ class BagWriter(_Writer):
             header=types["std_msgs/msg/Header"](stamp=stamp, frame_id=self._frame_id),
             height=frame.height,
             width=frame.width,
-            encoding=_ENCODINGS[frame.order],
+            encoding=ENCODING_OF_ORDER[frame.order],
             is_bigendian=0,
             step=frame.pixels[0].size,
             data=np.ascontiguousarray(frame.pixels).reshape(-1),

@@ -160,7 +160,7 @@ class StreamSegmenter:
             return Decision(True, "full" if self._index else self._start_reason)
         if self._forced:
             return Decision(True, "forced")
-        decision = self.schedule.decide(self._index, self._keyframe and self._keyframe.index)
+        decision = self.schedule.decide(self._index, None if self._keyframe is None else self._keyframe.index)
         if self._keyframe is None and (self.mode == "causal" or decision.is_keyframe):
             return Decision(True, self._start_reason)
         return decision

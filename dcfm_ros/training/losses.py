@@ -65,8 +65,12 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
 
     255 is ignored; 0 where every pixel is.
     """
-    logits = F.interpolate(logits.float() if logits.dtype is torch.bfloat16 else logits, target.shape[-2:],
-                           mode="bilinear", align_corners=False)
+    logits = F.interpolate(
+        logits.float() if logits.dtype is torch.bfloat16 else logits,
+        target.shape[-2:],
+        mode="bilinear",
+        align_corners=False,
+    )
     if (target == UNLABELLED).all():
         return logits.sum() * 0
     return F.cross_entropy(logits, target, weight=class_weights, ignore_index=UNLABELLED)

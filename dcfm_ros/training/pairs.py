@@ -113,7 +113,7 @@ class PairDataset(Dataset[Pair]):
         mean = [round(255 * m) for m in self.config.mean]
         warped = cv2.warpAffine(image, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderValue=mean)
         pixels = _jittered(warped.astype(np.float32) / 255, self.augmentation.colour, rng)
-        pixels = (pixels - np.float32(self.config.mean)) / np.float32(self.config.std)
+        pixels = (pixels - np.array(self.config.mean, np.float32)) / np.array(self.config.std, np.float32)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
@@ -139,9 +139,7 @@ def _crop_matrix(label: np.ndarray, augmentation: Augmentation, rng: np.random.G
     return np.vstack([np.column_stack([linear, target - linear @ centre]), [0, 0, 1]])
 
 
-def _crop_centre(
-    label: np.ndarray, extent: tuple[float, float], focus: float, rng: np.random.Generator
-) -> np.ndarray:
+def _crop_centre(label: np.ndarray, extent: tuple[float, float], focus: float, rng: np.random.Generator) -> np.ndarray:
     """(x, y) in the picture. The crop stays inside where it is the smaller of the two, else it is about the middle."""
     limits = [(min(e / 2, s / 2), max(s - e / 2, s / 2)) for e, s in zip(extent, label.shape, strict=True)]
     y, x = (rng.uniform(low, high) for low, high in limits)

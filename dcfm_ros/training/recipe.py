@@ -27,7 +27,8 @@ class SourceRecipe:
 class Recipe:
     """Everything a run depends on. Sizes are (height, width) in pixels; a step is one batch of pairs.
 
-    encoder_lr, decoder_lr: peak learning rates of AdamW; they fall as (1 - progress) ** poly_power after a linear warm-up.
+    encoder_lr, decoder_lr: peak learning rates of AdamW, reached after `warmup` steps; then they fall as
+    (1 - progress) ** poly_power.
     class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
     average: decay of the running mean of the weights that is validated and shipped.
     """
@@ -61,7 +62,8 @@ class Recipe:
 def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe; `overrides` are `key=value` with a YAML value.
 
-    Raises ValueError for a key that does not exist (naming the nearest one), a wrong type, or a file that is no mapping.
+    Raises ValueError for a key that does not exist (naming the nearest one), a value of the wrong type, or a file that
+    is no mapping.
     """
     values = yaml.safe_load(Path(path).read_text())
     if not isinstance(values, dict):

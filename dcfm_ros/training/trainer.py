@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 
 def train(recipe: Recipe) -> Path:
-    """Train as the recipe says and return the path of the weights; goes on from `<output>/checkpoint.pt` if it is there.
+    """Train as the recipe says and return the path of the weights.
+
+    Goes on from `<output>/checkpoint.pt` if it is there.
 
     Raises ValueError (DatasetError, WeightsError) when data or initial weights cannot be used.
     """

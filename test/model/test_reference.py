@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from reference_data import filled_model, load_module
 
 from dcfm_ros.model import DCFM, available_models, fold_batch_norm
-from reference_data import filled_model, load_module
 
 PUBLISHED = available_models()[:7]
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcfm_ros.imaging.files import _natural
 from dcfm_ros.recordings import RecordingError, folders, open_recording
 
 
@@ -139,12 +140,12 @@ def test_folder_has_no_topics(tmp_path, make_frames):
 @given(st.lists(st.integers(0, 10**9), min_size=2, unique=True), st.sampled_from(["", "a", "cam_1_"]))
 def test_natural_order_is_that_of_numbers(numbers, prefix):
     paths = [Path(f"{prefix}{number}.png") for number in numbers]
-    assert sorted(paths, key=folders._natural) == [Path(f"{prefix}{number}.png") for number in sorted(numbers)]
+    assert sorted(paths, key=_natural) == [Path(f"{prefix}{number}.png") for number in sorted(numbers)]
 
 
 def test_natural_order_of_mixed_names():
     names = ["1.png", "2.jpg", "10.png", "a.png", "a1.png", "A2.png", "a10.png", "b1_9.png", "b1_10.png"]
-    assert [p.name for p in sorted(map(Path, reversed(names)), key=folders._natural)] == names
+    assert [p.name for p in sorted(map(Path, reversed(names)), key=_natural)] == names
 
 
 def test_the_package_loads_without_opencv_and_rosbags():

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from reference_data import filled_model, load_module
 
 from dcfm_ros.training.losses import cross_entropy, dcfm_losses
-from reference_data import filled_model, load_module
 
 
 @pytest.mark.parametrize("name", ["cityscapes_resnet18", "vspw_mitb2"])

@@ -1,0 +1,25 @@
+"""Image files in a folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Image files in the natural order of their stems (frame2 before frame10); empty when there is no such folder.
+
+    Hidden files are left out: macOS leaves one beside each image.
+    """
+    if not folder.is_dir():
+        return []
+    files = (entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
+    return sorted((entry for entry in files if not entry.name.startswith(".")), key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    # Splitting at a group gives text, number, text, ...: like is always compared with like.
+    parts = re.split(r"([0-9]+)", path.stem.casefold())
+    return [int(part) if position % 2 else part for position, part in enumerate(parts)], path.name
