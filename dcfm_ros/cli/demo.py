@@ -1,4 +1,4 @@
-"""`dcfm demo [INPUT]`: a drive through the real node, lossless, in real time, and with the full network on every frame."""
+"""`dcfm demo [INPUT]`: a drive through the real node: lossless, in real time, and with the full network on every frame."""
 
 from __future__ import annotations
 
@@ -102,8 +102,9 @@ def _table(passes: dict[str, PassResult], drive: Source) -> Table:
         table.add_row(f"{kind}, p95 ms", *(_cell(values, 95) for values in latencies), end_section=True)
     means = [_mean(result) for result in passes.values()]
     table.add_row("all frames, mean ms", *(f"{value:.1f}" for value in means))
+    in_full = len(passes["full network"].frames)
     table.caption = (
-        f"{drive.frames} frames at {drive.rate_hz:.4g} Hz; full network: the first {len(passes['full network'].frames)}.\n"
+        f"{drive.frames} frames at {drive.rate_hz:.4g} Hz; full network: the first {in_full}.\n"
         "ms from receipt to the mask's publication"
     )
     return table

@@ -28,7 +28,7 @@ class PassError(ValueError):
 
 @dataclass(frozen=True)
 class PassResult:
-    """frames: the recorder's timing.csv, one row a published frame, times in ms. counts: the node's last diagnostics."""
+    """frames: the recorder's timing.csv, a row for each published frame. counts: the node's last diagnostics."""
 
     frames: list[dict[str, str]]
     counts: dict[str, str]

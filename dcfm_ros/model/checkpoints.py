@@ -1,7 +1,7 @@
 """Weights in and out: the authors' checkpoints, and this package's own files.
 
-Own weights are one safetensors file; its metadata holds, under "dcfm_ros", a JSON object with the `ModelConfig` and what the
-weights were made from. Nothing here runs code that a file contains.
+Own weights are one safetensors file; its metadata holds, under "dcfm_ros", a JSON object with the `ModelConfig` and
+what the weights were made from. Nothing here runs code that a file contains.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def save_weights(
 ) -> None:
     """Write `model` as one safetensors file, atomically.
 
-    half: store floating point tensors as float16. provenance: what the weights were made from and score, as JSON values.
+    half: store floating point tensors as float16. provenance: what the weights were made from and score, as JSON
+    values.
     """
     path = Path(path)
     tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}

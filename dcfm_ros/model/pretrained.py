@@ -20,8 +20,8 @@ _STEM = {"conv1.": "layer0.0.", "bn1.": "layer0.1."}
 def load_imagenet_resnet(model: DCFM, path: str | os.PathLike[str]) -> None:
     """Load a ResNet-18 with torchvision's names (safetensors; a classifier `fc` is ignored) into the encoder.
 
-    Pyramid pooling, projection, fusion and head keep their random weights. Raises WeightsError, with nothing loaded, when
-    the file cannot be read or does not hold exactly this backbone.
+    Pyramid pooling, projection, fusion and head keep their random weights. Raises WeightsError, with nothing loaded,
+    when the file cannot be read or does not hold exactly this backbone.
     """
     if model.config.backbone != "resnet18":
         raise WeightsError(f"{model.config.name} is built on {model.config.backbone}; expected resnet18 for {path}")

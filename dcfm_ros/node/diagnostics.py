@@ -52,7 +52,7 @@ class Diagnostics:
     def message(
         self, now: Time, counts: Counts, latencies: Latencies, state: str, problem: str, details: dict[str, str]
     ) -> DiagnosticArray:
-        """now: the node's clock, which stamps the message. state: of the lifecycle. problem: what is wrong, or empty."""
+        """now: of the node's clock; stamps the message. state: of the lifecycle. problem: what is wrong, or empty."""
         seconds = now.sec + now.nanosec / 1e9
         recent = Counts(**{key: value - getattr(self._before, key) for key, value in asdict(counts).items()})
         elapsed = seconds - self._before_s if self._before_s is not None else 0.0

@@ -95,8 +95,8 @@ class Settings:
 def declare(node: Node, configured: Callable[[], bool], on_change: Callable[[str, Any], None]) -> None:
     """Declare every parameter on `node`, and hold later changes against the table.
 
-    configured: tells whether the node holds what was built from its parameters. on_change: called with name and value for
-    each change of a changeable parameter. Raises rclpy's InvalidParameterValueException for a bad initial value.
+    configured: tells whether the node holds what was built from its parameters. on_change: called with name and value
+    for each change of a changeable parameter. Raises rclpy's InvalidParameterValueException for a bad initial value.
     """
 
     def check(changes: Sequence[Any]) -> SetParametersResult:

@@ -1,4 +1,4 @@
-"""Plays a recording as a camera: sensor_msgs/Image at the recorded rate, or one frame at a time until its mask is there."""
+"""Plays a recording as a camera: sensor_msgs/Image at the recorded rate, or each frame after the mask of the last."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def play(
     give_up_after: float,
     label: str,
 ) -> None:
-    """Play INPUT (a bag, a video or a folder of images) on the topic `image`; remap it with --ros-args -r image:=TOPIC."""
+    """Play INPUT (a bag, a video, a folder of images) on the topic `image`; remap it by --ros-args -r image:=TOPIC."""
     with open_recording(path, topic=topic, rate_hz=rate) as recording:
         player = Player(resend_after, give_up_after)
         try:

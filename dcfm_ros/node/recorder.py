@@ -42,7 +42,8 @@ TIMING_COLUMNS = (
 class Recorder(Node):
     """Takes messages in callbacks and writes them on a thread, so that a slow disk loses nothing.
 
-    output: the folder. rate_hz: of the overlay video. pictures: whether masks and overlay are recorded, or timing alone.
+    output: the folder. rate_hz: of the overlay video. pictures: whether masks and overlay are recorded, or timing
+    alone.
     """
 
     def __init__(self, output: Path, rate_hz: float, pictures: bool) -> None:

@@ -15,13 +15,14 @@ class Segmentation:
     """The classes of one frame, and how they were come by.
 
     frame: the frame itself. index: its number since the segmenter was made, from 0.
-    mask: (H, W) uint8 class ids at the frame's size. confidence: (H, W) uint8, max softmax x 255, or None when it was not
-    asked for.
+    mask: (H, W) uint8 class ids at the frame's size. confidence: (H, W) uint8, max softmax x 255, or None when it was
+    not asked for.
     is_keyframe, reason: whether the deep half ran on this frame, and why or why not.
-    keyframe_age_frames, keyframe_age_s: how old the common feature is (0 on a keyframe); in bidirectional mode, that of the
-    nearer keyframe.
-    stage_ms: wall time of each stage: "prepare" (resizing), "shallow" (Enc_lo), "common" (Enc_hi; 0 on other frames) and
-    "decide" (fusion, head, logits to ids at the frame's size). On a GPU "decide" includes the wait for the stages before.
+    keyframe_age_frames, keyframe_age_s: how old the common feature is (0 on a keyframe); in bidirectional mode, that of
+    the nearer keyframe.
+    stage_ms: wall time of each stage: "prepare" (resizing), "shallow" (Enc_lo), "common" (Enc_hi; 0 on other frames)
+    and "decide" (fusion, head, logits to ids at the frame's size). On a GPU "decide" includes the wait for the stages
+    before.
     """
 
     frame: Frame

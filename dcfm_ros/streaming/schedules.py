@@ -18,15 +18,15 @@ class Schedule(Protocol):
     """Decides from a frame's place in its stream."""
 
     def decide(self, index: int, keyframe_index: int | None) -> Decision:
-        """index: number of the frame in its stream, from 0; keyframe_index: that of the last keyframe, None before it."""
+        """index: number of the frame in its stream, from 0. keyframe_index: of the last keyframe; None before it."""
 
 
 @dataclass(frozen=True)
 class FixedInterval:
     """A keyframe every `interval` frames, counted from the last one.
 
-    phase: index of a stream's first keyframe. Only bidirectional use can start later than 0: a causal stream begins with
-    a keyframe whatever the schedule says. Raises ValueError unless interval >= 1 and 0 <= phase < interval.
+    phase: index of a stream's first keyframe. Only bidirectional use can start later than 0: a causal stream begins
+    with a keyframe whatever the schedule says. Raises ValueError unless interval >= 1 and 0 <= phase < interval.
     """
 
     interval: int

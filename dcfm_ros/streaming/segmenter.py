@@ -83,9 +83,9 @@ class StreamSegmenter:
     def push(self, frame: Frame, confidence: bool = False) -> list[Segmentation]:
         """Take the next frame; return what can be said now, in the order of the frames.
 
-        Causal and full: exactly this frame's result. Bidirectional: nothing, or all frames up to and with a new keyframe.
-        confidence: whether this frame's confidence is wanted. If the backend raises, nothing of the frame is kept and
-        the next frame begins a new stream.
+        Causal and full: exactly this frame's result. Bidirectional: nothing, or all frames up to and with a new
+        keyframe. confidence: whether this frame's confidence is wanted. If the backend raises, nothing of the frame is
+        kept and the next frame begins a new stream.
         """
         try:
             return self._push(frame, confidence)

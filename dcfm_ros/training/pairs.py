@@ -25,7 +25,8 @@ Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """crop: (h, w) pixels of a training picture. scale: range of sizes. rotation: degrees. colour: strength of the jitter.
+    """crop: (h, w) pixels of a training picture. scale: range of sizes. rotation: degrees. colour: strength of the
+    jitter.
 
     focus: how often a crop is centred on a class drawn evenly from those in the picture (thin things are rare).
     """

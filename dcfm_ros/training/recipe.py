@@ -15,7 +15,7 @@ import yaml
 
 @dataclass(frozen=True)
 class SourceRecipe:
-    """path: a labelled folder under `data_root`. share: how often it is drawn. max_distance, hold_out: see pairs.Source."""
+    """path: a folder under `data_root`. share: how often it is drawn. max_distance, hold_out: see pairs.Source."""
 
     path: str
     share: float

@@ -1,7 +1,7 @@
 """PSPNet's encoder: a dilated ResNet (stride 8) and pyramid pooling.
 
-He et al., "Deep Residual Learning" (2016); Zhao et al., "Pyramid Scene Parsing Network" (2017), whose ResNet-50 and -101
-have a deep stem of three 3x3 convolutions.
+He et al., "Deep Residual Learning" (2016); Zhao et al., "Pyramid Scene Parsing Network" (2017), whose ResNet-50 and
+-101 have a deep stem of three 3x3 convolutions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 class PSPNetEncoder(nn.Module):
     """ResNet-18, -50 or -101 with stride 8, and pyramid pooling on top.
 
-    `shallow` is the stem and layer1 (64 channels; 256 for 50 and 101); `deep` is layer2 to layer4 and the pooling, which
-    doubles layer4's channels (1024; 4096).
+    `shallow` is the stem and layer1 (64 channels; 256 for 50 and 101); `deep` is layer2 to layer4 and the pooling,
+    which doubles layer4's channels (1024; 4096).
     """
 
     def __init__(self, depth: int) -> None:
