@@ -1,4 +1,4 @@
-"""`dcfm demo [INPUT]`: a drive through the real node: lossless, in real time, and with the full network on every frame."""
+"""`dcfm demo [INPUT]`: a drive through the real node: lossless, in real time, and with the full network."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class LabelledFolder:
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
     def label(self, index: int) -> np.ndarray:
-        """(H, W) uint8 class ids, 255 unlabelled. Raises DatasetError for a value that is no class, or no label image."""
+        """(H, W) uint8 ids, 255 unlabelled. Raises DatasetError for a value that is no class, or no label image."""
         path = self._label_path(self.images[index])
         ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
