@@ -45,10 +45,10 @@ def _dcfm() -> None:
 
 
 def main() -> None:
-    """Entry point. Errors of the package, which are ValueErrors, are shown as one line; exit code 1."""
+    """Entry point. Errors of the package (ValueErrors) and of files are shown without a traceback; exit code 1."""
     try:
         _dcfm.main(prog_name="dcfm")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         click.echo(f"dcfm: {error}", err=True)
         sys.exit(1)
 
