@@ -20,6 +20,7 @@ from pathlib import Path
 _DDS_PROFILE = "fastdds_large_images.xml"
 _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 20.0
+_IDLE_TIMEOUT_S = 60.0
 
 
 class PassError(ValueError):
@@ -80,7 +81,7 @@ def run_pass(
             raise KeyboardInterrupt
         if player.returncode:
             raise PassError(f"the player ended with code {player.returncode}")
-        time.sleep(2.1)  # the node tells its counts once a second
+        _wait_until_idle(output)
         _stop(recorder, "recorder", output)
         _stop(node, "segmentation_node", output)
     with (output / "timing.csv").open(newline="") as file:
@@ -147,6 +148,18 @@ def _wait_until_recording(recorder: subprocess.Popen[str], node: subprocess.Pope
             if selector.select(timeout=0.2) and recorder.stdout.readline().strip() == "recording":
                 return
     raise PassError(f"node and recorder did not find each other within {_START_TIMEOUT_S:.0f} s; logs are in {output}")
+
+
+def _wait_until_idle(output: Path) -> None:
+    """Return when the node, which tells its counts once a second, has said after the last frame that none is pending."""
+    path, end = output / "counts.json", time.time()
+    deadline = end + _IDLE_TIMEOUT_S
+    while time.time() < deadline:
+        time.sleep(0.1)
+        # A margin: what is written now may have been counted before the last frame came.
+        if path.exists() and path.stat().st_mtime > end + 1 and json.loads(path.read_text())["pending"] == "0":
+            return
+    raise PassError(f"the node was not done {_IDLE_TIMEOUT_S:.0f} s after the last frame; logs are in {output}")
 
 
 def _stop(process: subprocess.Popen[str], name: str, output: Path) -> None:

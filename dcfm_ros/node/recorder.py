@@ -1,4 +1,4 @@
-"""Records what the node publishes: masks as PNG, the overlay as a video, timing as CSV and the last counts as JSON."""
+"""Records what the node publishes: masks as PNG, the overlay as a video, timing as CSV and the latest counts as JSON."""
 
 from __future__ import annotations
 
@@ -51,7 +51,6 @@ class Recorder(Node):
         self._output = output
         self._queue: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._files = _Files(output, rate_hz, pictures)
-        self._counts: dict[str, str] = {}
         depth = QoSProfile(depth=100)
         self._topics = ["/segmentation/timing"]
         self.create_subscription(DiagnosticArray, self._topics[0], self._take("timing"), depth)
@@ -72,7 +71,6 @@ class Recorder(Node):
         self._queue.put(None)
         self._thread.join()
         self._files.close()
-        (self._output / "counts.json").write_text(json.dumps(self._counts, indent=2) + "\n")
 
     def _take(self, name: str) -> Any:
         return lambda message: self._queue.put((name, message))
@@ -80,7 +78,10 @@ class Recorder(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name == "segmentation":
-                self._counts = {pair.key: pair.value for pair in status.values}
+                counts = {pair.key: pair.value for pair in status.values}
+                partial = self._output / "counts.json.partial"
+                partial.write_text(json.dumps(counts, indent=2) + "\n")
+                partial.replace(self._output / "counts.json")
 
     def _write(self) -> None:
         while (entry := self._queue.get()) is not None:

@@ -1,0 +1,83 @@
+"""Player, node and recorder together, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dcfm_ros.cli.passes import PassError, Source, run_pass
+from dcfm_ros.datasets.street import StreetConfig, StreetDrive
+from dcfm_ros.recordings.writers import BagWriter
+from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming.backends.select import create_backend
+
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """A short bag of a rendered drive."""
+    bag = tmp_path_factory.mktemp("bag") / "drive"
+    config = StreetConfig(seed=3, frames=FRAMES, height=90, width=120, rate_hz=15)
+    with BagWriter(bag, "/camera/image_raw") as writer:
+        for frame in StreetDrive(config):
+            writer.write(frame)
+    return Source(bag, config.rate_hz, FRAMES)
+
+
+@pytest.fixture(autouse=True)
+def _environment(ros_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ros_environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_lossless_pass_gives_the_masks_of_the_segmenter_byte_for_byte(drive: Source, tmp_path: Path) -> None:
+    parameters = {"keyframe_interval": 4, "num_threads": 1, "input_size": "[64, 96]"}
+    result = run_pass(drive, tmp_path, "test", parameters, lossless=True, pictures=True)
+
+    segmenter = StreamSegmenter(create_backend(num_threads=1), FixedInterval(4), input_size=(64, 96))
+    frames = StreetDrive(StreetConfig(seed=3, frames=FRAMES, height=90, width=120, rate_hz=15))
+    for index, frame in enumerate(frames):
+        mask = cv2.imread(str(tmp_path / "masks" / f"{index:06d}.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(mask, segmenter.push(frame)[0].mask)
+
+    assert [int(row["index"]) for row in result.frames] == list(range(FRAMES))
+    assert [row["is_keyframe"] for row in result.frames] == ["1" if i % 4 == 0 else "0" for i in range(FRAMES)]
+    stamps = [float(row["stamp"]) for row in result.frames]
+    np.testing.assert_allclose(np.diff(stamps), 1 / 15, atol=1e-6)
+    assert {name: result.counts[name] for name in ("received", "processed", "dropped")} == {
+        "received": str(FRAMES),
+        "processed": str(FRAMES),
+        "dropped": "0",
+    }
+    assert json.loads((tmp_path / "counts.json").read_text()) == result.counts
+    video = cv2.VideoCapture(str(tmp_path / "overlay.mp4"))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == FRAMES
+
+
+def test_in_real_time_what_is_overtaken_is_dropped_and_counted(drive: Source, tmp_path: Path) -> None:
+    parameters = {"mode": "full", "input_size": "[720, 960]"}  # too slow for 15 Hz where tests run
+    result = run_pass(drive, tmp_path, "test", parameters, lossless=False, pictures=False)
+    counts = {name: int(result.counts[name]) for name in ("received", "processed", "dropped")}
+    assert counts["processed"] + counts["dropped"] == counts["received"] <= FRAMES
+    assert counts["dropped"] > 0
+    assert not (tmp_path / "masks").exists()
+
+
+def test_a_node_that_cannot_start_ends_the_pass_with_its_words(drive: Source, tmp_path: Path) -> None:
+    with pytest.raises(PassError, match=r"missing\.safetensors is not there"):
+        run_pass(drive, tmp_path, "test", {"weights": "missing.safetensors"}, lossless=True, pictures=False)
+
+
+def test_a_player_without_a_recording_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "not_a_video.mp4"
+    text.write_text("plain text")
+    with pytest.raises(PassError, match="player ended with code 1"):
+        run_pass(Source(text, 10, 5), tmp_path / "out", "test", {}, lossless=True, pictures=False)
+    said = capfd.readouterr().err
+    assert "not_a_video.mp4" in said
+    assert "Traceback" not in said
