@@ -151,7 +151,7 @@ def _wait_until_recording(recorder: subprocess.Popen[str], node: subprocess.Pope
 
 
 def _wait_until_idle(output: Path) -> None:
-    """Return when the node, which tells its counts once a second, has said after the last frame that none is pending."""
+    """Return when the node, which tells its counts once a second, says after the last frame that none is pending."""
     path, end = output / "counts.json", time.time()
     deadline = end + _IDLE_TIMEOUT_S
     while time.time() < deadline:

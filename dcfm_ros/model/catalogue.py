@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,7 +26,7 @@ class ModelConfig:
     resize_first: order of F_in's resizing and L2 normalisation; False is the authors' inference, True their training.
     mean, std: normalisation of RGB in 0..1. class_names, palette: own classes; empty means those of `label_set`.
 
-    Raises ValueError when a value is impossible.
+    Raises ValueError when a value is of the wrong type or impossible: it may come from a file that anybody wrote.
     """
 
     name: str
@@ -42,13 +46,33 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise ValueError(f"backbone is {self.backbone!r}; expected one of {', '.join(BACKBONES)}")
-        if not 1 <= self.num_classes <= 255:
-            raise ValueError(f"num_classes is {self.num_classes}; expected 1 to 255 (ids are 8 bit, 255 is unlabelled)")
-        if min(self.input_size) < self.size_multiple:
-            raise ValueError(f"input_size is {self.input_size}; expected at least {self.size_multiple} a side")
-        for what, values in (("class_names", self.class_names), ("palette", self.palette)):
-            if values and len(values) != self.num_classes:
-                raise ValueError(f"{what} has {len(values)} entries; expected num_classes = {self.num_classes}")
+        least = self.size_multiple
+        rules = {
+            "name": (_is_text(self.name), "a string"),
+            "num_classes": (_is_whole(self.num_classes, 1, 255), "1 to 255 (ids are 8 bit, 255 is unlabelled)"),
+            "label_set": (_is_text(self.label_set), "a string"),
+            "common_channels": (_is_whole(self.common_channels, 1, 4096), "1 to 4096"),
+            "shallow_channels": (_is_whole(self.shallow_channels, 1, 4096), "1 to 4096"),
+            "input_size": (
+                _are(self.input_size, 2, lambda side: _is_whole(side, least, 65535)),
+                f"a height and a width of at least {least}",
+            ),
+            "head_hidden": (isinstance(self.head_hidden, bool), "true or false"),
+            "resize_first": (isinstance(self.resize_first, bool), "true or false"),
+            "mean": (_are(self.mean, 3, _is_finite), "three numbers"),
+            "std": (_are(self.std, 3, lambda value: _is_finite(value) and value > 0), "three numbers above 0"),
+            "class_names": (
+                self.class_names == () or _are(self.class_names, self.num_classes, _is_text),
+                f"{self.num_classes} names, as num_classes says",
+            ),
+            "palette": (
+                self.palette == () or _are(self.palette, self.num_classes, _is_colour),
+                f"{self.num_classes} colours of three values in 0..255, as num_classes says",
+            ),
+        }
+        for field, (fits, expected) in rules.items():
+            if not fits:
+                raise ValueError(f"{field} is {reprlib.repr(getattr(self, field))}; expected {expected}")
 
     @property
     def size_multiple(self) -> int:
@@ -66,6 +90,26 @@ def model_config(name: str) -> ModelConfig:
     if name not in _CATALOGUE:
         raise ValueError(f"there is no model {name!r}; expected one of {', '.join(_CATALOGUE)}")
     return _CATALOGUE[name]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_colour(value: Any) -> bool:
+    return _are(value, 3, lambda part: _is_whole(part, 0, 255))
+
+
+def _are(values: Any, count: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(values, tuple) and len(values) == count and all(fits(value) for value in values)
 
 
 def _pspnet(name: str, depth: int, num_classes: int, input_size: tuple[int, int]) -> ModelConfig:

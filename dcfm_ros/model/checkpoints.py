@@ -10,7 +10,8 @@ import json
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,13 @@ def save_weights(
     """Write `model` as one safetensors file, atomically.
 
     half: store floating point tensors as float16. provenance: what the weights were made from and score, as JSON
-    values.
+    values. Raises WeightsError, with nothing written, when a value is not finite as stored: that would not load again.
     """
     path = Path(path)
     tensors = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
+    for name, tensor in tensors.items():
+        if not _is_finite(tensor):
+            raise WeightsError(f"{name} holds values that are not finite as {tensor.dtype}; {path} was not written")
     document = {"format": FORMAT_VERSION, "config": asdict(model.config), "provenance": dict(provenance or {})}
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, str(partial), metadata={_METADATA_KEY: json.dumps(document)})
@@ -90,15 +94,22 @@ def load_weights(path: str | os.PathLike[str]) -> DCFM:
 
     Raises WeightsError when the file is missing, truncated, of another kind, or does not fit its own configuration.
     """
-    document, tensors = _read_safetensors(Path(path))
-    model = DCFM(_config_of(document, path))
+    with _opened(Path(path)) as file:
+        document = _document(file, path)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    fields = {key: _as_tuple(value) for key, value in document["config"].items()}
+    try:
+        model = DCFM(ModelConfig(**fields))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path} has a configuration that cannot be used: {error}") from error
     _load_whole(model, tensors, str(path))
     return model
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a weights file says it was made from. Raises WeightsError as `load_weights` does."""
-    return _read_document(Path(path)).get("provenance", {})
+    with _opened(Path(path)) as file:
+        return _document(file, path)["provenance"]
 
 
 def _official_state(source: Source, part: str) -> dict[str, Tensor]:
@@ -110,11 +121,17 @@ def _official_state(source: Source, part: str) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen types here, from EOFError to UnpicklingError
             raise WeightsError(
-                f"{path} cannot be read as the {part}'s state dict, a plain dictionary of tensors saved by torch "
-                f"(it is truncated, of another kind, or holds pickled code): {_first_line(error)}"
+                f"{path} cannot be read as the {part}'s state dict, a plain dictionary of tensors saved by torch; "
+                "it is truncated, of another kind, or holds pickled code, which is never run"
             ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping):
         raise WeightsError(f"{_label(source)} holds a {type(state).__name__}; expected a state dict of the {part}")
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise WeightsError(
+                f"{_label(source)} holds a {type(value).__name__} at {key!r}; expected a state dict of the {part}, "
+                "nothing but tensors"
+            )
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
@@ -132,35 +149,35 @@ def _renamed(state: dict[str, Tensor], names: tuple[tuple[str, str], ...], part:
     return renamed
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    document = _read_document(path)
-    with safe_open(str(path), framework="pt") as file:
-        return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-
-
-def _read_document(path: Path) -> dict[str, Any]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file; what goes wrong while it is read becomes a WeightsError."""
     _existing(path)
     try:
         with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
+            yield file
     except (SafetensorError, OSError, struct.error) as error:
         raise WeightsError(
             f"{path} is not a whole safetensors file as `dcfm train` writes it: {_first_line(error)}"
         ) from error
+
+
+def _document(file: Any, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """This package's metadata of a safetensors file: "config" and "provenance" are dictionaries."""
+    metadata = file.metadata() or {}
     if _METADATA_KEY not in metadata:
         raise WeightsError(f"{path} has no {_METADATA_KEY!r} metadata; expected weights written by save_weights")
-    document = json.loads(metadata[_METADATA_KEY])
-    if document.get("format") != FORMAT_VERSION:
-        raise WeightsError(f"{path} has format {document.get('format')!r}; this version reads format {FORMAT_VERSION}")
-    return document
-
-
-def _config_of(document: dict[str, Any], path: str | os.PathLike[str]) -> ModelConfig:
-    fields = {key: _as_tuple(value) for key, value in document.get("config", {}).items()}
     try:
-        return ModelConfig(**fields)
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path} has a configuration that cannot be used: {error}") from error
+        document = json.loads(metadata[_METADATA_KEY])
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} has {_METADATA_KEY!r} metadata that is not JSON: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT_VERSION:
+        found = document.get("format") if isinstance(document, dict) else document
+        raise WeightsError(f"{path} has format {found!r}; this version reads format {FORMAT_VERSION}")
+    for part in ("config", "provenance"):
+        if not isinstance(document.setdefault(part, {}), dict):
+            raise WeightsError(f"{path} has a {part} of type {type(document[part]).__name__}; expected a JSON object")
+    return document
 
 
 def _as_tuple(value: Any) -> Any:
@@ -180,7 +197,12 @@ def _load_whole(model: DCFM, tensors: dict[str, Tensor], source: str) -> None:
                 f"{source}: {name} has shape {tuple(tensor.shape)}; {model.config.name} with "
                 f"{model.config.num_classes} classes expects {tuple(own[name].shape)}"
             )
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        plain = tensor.layout is torch.strided and not tensor.is_meta
+        if not plain or tensor.is_floating_point() != own[name].is_floating_point():
+            raise WeightsError(
+                f"{source}: {name} is {tensor.dtype}, {tensor.layout}; expected {own[name].dtype}, dense"
+            )
+        if not _is_finite(tensor):
             raise WeightsError(f"{source}: {name} holds values that are not finite; expected finite weights")
     model.load_state_dict(tensors)
 
@@ -188,6 +210,10 @@ def _load_whole(model: DCFM, tensors: dict[str, Tensor], source: str) -> None:
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if half and tensor.is_floating_point() else tensor
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
 
 
 def _existing(path: Path) -> Path:

@@ -27,12 +27,16 @@ def create_model(name: str, num_classes: int | None = None) -> DCFM:
 class DCFM(nn.Module):
     """The whole network. A keyframe is `fuse(encode_common(s), s)` with `s = encode_shallow(image)`; any other frame
     puts a keyframe's common feature in place of its own.
+
+    Raises ValueError when `config` asks the fusion to read more shallow channels than the backbone has.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = create_encoder(config.backbone)
+        if config.shallow_channels > (available := self.encoder.shallow_channels):
+            raise ValueError(f"shallow_channels is {config.shallow_channels}; {config.backbone} has {available}")
         if self.encoder.deep_channels == config.common_channels:
             self.projection: nn.Module = nn.Identity()
         else:

@@ -15,6 +15,7 @@ from dcfm_ros.model.dcfm import DCFM
 
 # torchvision's names of the stem -> ours; the four layers have the same names in both.
 _STEM = {"conv1.": "layer0.0.", "bn1.": "layer0.1."}
+_COUNTER = "num_batches_tracked"  # in some files only, and read by nothing
 
 
 def load_imagenet_resnet(model: DCFM, path: str | os.PathLike[str]) -> None:
@@ -30,7 +31,9 @@ def load_imagenet_resnet(model: DCFM, path: str | os.PathLike[str]) -> None:
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
     found = {_renamed(name): value.float() for name, value in tensors.items() if not name.startswith("fc.")}
+    found = {name: value for name, value in found.items() if not name.endswith(_COUNTER)}
     own = {name: value for name, value in model.encoder.state_dict().items() if name.startswith("layer")}
+    own = {name: value for name, value in own.items() if not name.endswith(_COUNTER)}
     _check_same(found, own, path)
     model.encoder.load_state_dict(found, strict=False)
 
@@ -43,8 +46,7 @@ def _renamed(name: str) -> str:
 
 
 def _check_same(found: dict[str, Tensor], own: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
-    counters = "num_batches_tracked"
-    if difference := {n for n in found.keys() ^ own.keys() if not n.endswith(counters)}:
+    if difference := found.keys() ^ own.keys():
         raise WeightsError(f"{path} differs from a torchvision ResNet-18 in {', '.join(sorted(difference)[:3])}")
     for name, value in found.items():
         if value.shape != own[name].shape or not torch.isfinite(value).all():

@@ -1,4 +1,4 @@
-"""Records what the node publishes: masks as PNG, the overlay as a video, timing as CSV and the latest counts as JSON."""
+"""Records what the node publishes: masks as PNG, overlay as a video, timing as CSV and the latest counts as JSON."""
 
 from __future__ import annotations
 

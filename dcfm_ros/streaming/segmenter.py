@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from dcfm_ros.imaging.frame import Frame
@@ -48,7 +48,8 @@ class StreamSegmenter:
     mode: "causal" answers each frame at once from the last keyframe; "full" makes every frame a keyframe;
     "bidirectional" holds frames back until the next keyframe and sums the logits of both (offline use).
     input_size: (height, width) of the network's input; default: the frame's aspect at the weights' trained pixel count.
-    max_stamp_gap_s: a stamp further ahead than this begins a new stream.
+    max_stamp_gap_s: a stamp further ahead than this begins a new stream; so does one that goes back, and another size
+    or encoding. Equal stamps do not, nor does a zero stamp, which says nothing.
 
     `labels` are the names and colours of the ids in the masks.
     The same frames give the same bytes on the same machine, versions and thread count. Raises ValueError for an unknown
@@ -65,7 +66,7 @@ class StreamSegmenter:
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is {mode!r}; expected one of {', '.join(MODES)}")
-        if max_stamp_gap_s <= 0:
+        if not max_stamp_gap_s > 0:
             raise ValueError(f"max_stamp_gap_s is {max_stamp_gap_s}; expected more than 0 seconds")
         multiple = backend.config.size_multiple
         if input_size is not None and (min(input_size) < multiple or any(side % multiple for side in input_size)):
@@ -78,14 +79,16 @@ class StreamSegmenter:
         self.input_size = input_size
         self.max_stamp_gap_s = max_stamp_gap_s
         self._pushed = 0
+        self._forced = False
         self.restart("first")
 
     def push(self, frame: Frame, confidence: bool = False) -> list[Segmentation]:
         """Take the next frame; return what can be said now, in the order of the frames.
 
         Causal and full: exactly this frame's result. Bidirectional: nothing, or all frames up to and with a new
-        keyframe. confidence: whether this frame's confidence is wanted. If the backend raises, nothing of the frame is
-        kept and the next frame begins a new stream.
+        keyframe, and what the old stream held back when a new one begins. confidence: whether this frame's confidence
+        is wanted. If the backend raises, nothing of the stream is kept (results held back are lost) and the next frame
+        begins a new one.
         """
         try:
             return self._push(frame, confidence)
@@ -94,25 +97,32 @@ class StreamSegmenter:
             raise
 
     def flush(self) -> list[Segmentation]:
-        """Results still held back, decided from the last keyframe alone; the next frame begins a new stream."""
-        results = [self._decided(waiting, self._keyframes()) for waiting in self._waiting]
+        """Results still held back, decided from the last keyframe alone; the next frame begins a new stream.
+
+        Frames of a stream that ended before its first keyframe become keyframes, each its own.
+        """
+        held, keyframes = self._waiting, self._keyframes()
         self.restart("first")
-        return results
+        return [self._decided(waiting, keyframes) for waiting in held]
 
     def force_keyframe(self) -> None:
-        """Make the next frame a keyframe."""
+        """Make the next frame a keyframe, whether or not a new stream begins with it."""
         self._forced = True
 
     def restart(self, reason: str) -> None:
-        """Forget the stream; the next frame begins another, with a keyframe for this reason. Held results are lost."""
+        """Forget the stream: the next frame begins another, whose first keyframe has this reason.
+
+        Results that bidirectional mode holds back are lost; call `flush` before to have them.
+        """
         self._start_reason = reason
         self._index = 0
-        self._forced = False
         self._last: Frame | None = None
         self._keyframe: _Keyframe | None = None
         self._waiting: list[_Waiting] = []
 
     def _push(self, frame: Frame, confidence: bool) -> list[Segmentation]:
+        number = self._pushed
+        self._pushed += 1
         results = []
         if reason := self._break_before(frame):
             results = self.flush()
@@ -122,8 +132,7 @@ class StreamSegmenter:
             image = resize_to_network(frame, self._network_size(frame))
         with _timed(stage_ms, "shallow"):
             shallow = self.backend.encode_shallow(image)
-        waiting = _Waiting(frame, self._pushed, self._index, shallow, self._decide(), confidence, stage_ms)
-        self._pushed += 1
+        waiting = _Waiting(frame, number, self._index, shallow, self._decide(), confidence, stage_ms)
         self._index += 1
         self._last = frame
         self._forced = False
@@ -149,29 +158,30 @@ class StreamSegmenter:
             return "size changed"
         if last.encoding != frame.encoding:
             return "encoding changed"
-        if frame.stamp_ns < last.stamp_ns:
+        ahead_s = _seconds(last.stamp_ns, frame.stamp_ns)
+        if ahead_s < 0:
             return "stamp went back"
-        if frame.stamp_ns - last.stamp_ns > self.max_stamp_gap_s * 1e9:
+        if ahead_s > self.max_stamp_gap_s:
             return "stamp gap"
         return ""
 
     def _decide(self) -> Decision:
         if self.mode == "full":
             return Decision(True, "full" if self._index else self._start_reason)
-        if self._forced:
-            return Decision(True, "forced")
         decision = self.schedule.decide(self._index, None if self._keyframe is None else self._keyframe.index)
         if self._keyframe is None and (self.mode == "causal" or decision.is_keyframe):
             return Decision(True, self._start_reason)
-        return decision
+        return Decision(True, "forced") if self._forced else decision
 
     def _keyframes(self) -> list[_Keyframe]:
         return [self._keyframe] if self._keyframe else []
 
     def _decided(self, waiting: _Waiting, keyframes: list[_Keyframe]) -> Segmentation:
         if not keyframes:  # a bidirectional stream that ended before its first keyframe
-            common = self.backend.encode_common(waiting.shallow)
+            with _timed(waiting.stage_ms, "common"):
+                common = self.backend.encode_common(waiting.shallow)
             keyframes = [_Keyframe(common, waiting.index, waiting.frame.stamp_ns)]
+            waiting = replace(waiting, decision=Decision(True, "no keyframe came"))
         size = (waiting.frame.height, waiting.frame.width)
         commons = [keyframe.common for keyframe in keyframes]
         with _timed(waiting.stage_ms, "decide"):
@@ -185,13 +195,18 @@ class StreamSegmenter:
             is_keyframe=waiting.decision.is_keyframe,
             reason=waiting.decision.reason,
             keyframe_age_frames=abs(waiting.index - nearest.index),
-            keyframe_age_s=abs(waiting.frame.stamp_ns - nearest.stamp_ns) / 1e9,
+            keyframe_age_s=abs(_seconds(nearest.stamp_ns, waiting.frame.stamp_ns)),
             stage_ms=waiting.stage_ms,
         )
 
     def _network_size(self, frame: Frame) -> tuple[int, int]:
         config = self.backend.config
         return self.input_size or network_size(frame.height, frame.width, config.input_size, config.size_multiple)
+
+
+def _seconds(earlier_ns: int, later_ns: int) -> float:
+    """From one stamp to the other; 0 where one of them is zero, which means that there is none."""
+    return (later_ns - earlier_ns) / 1e9 if earlier_ns and later_ns else 0.0
 
 
 @contextmanager

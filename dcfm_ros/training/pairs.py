@@ -42,7 +42,8 @@ class Source:
     """The frames of one folder at the network's size, decoded once and kept in memory.
 
     max_distance: how many frames away a neighbour may be; 0 where frames are not consecutive, and the neighbour is the
-    same picture seen by a camera that moved. hold_out: stems (a glob pattern) that are never trained on.
+    same picture seen by a camera that moved. hold_out: stems (a glob pattern) that are never trained on, nor are they
+    neighbours. Raises ValueError when nothing is left.
     """
 
     def __init__(self, folder: LabelledFolder, config: ModelConfig, max_distance: int, hold_out: str = "") -> None:
@@ -50,6 +51,9 @@ class Source:
         if not kept:
             raise ValueError(f"{folder.root}: hold_out={hold_out!r} leaves no frame to train on")
         self.max_distance = max_distance
+        # Where the kept frames lie in the folder: across a gap that hold_out leaves, frames are not close.
+        self._positions = kept
+        self._at = {position: index for index, position in enumerate(kept)}
         self.images, self.labels = [], []
         for index in kept:
             image = folder.image(index)
@@ -58,12 +62,12 @@ class Source:
             self.labels.append(mask_to_size(folder.label(index), size))
 
     def neighbour(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """A frame up to `max_distance` before or after `index`, within the folder."""
+        """A frame up to `max_distance` before or after `index` in the folder; itself where there is none."""
         distance = int(rng.integers(1, self.max_distance + 1)) * (1 if rng.random() < 0.5 else -1)
-        other = index + distance
-        if not 0 <= other < len(self.images):
-            other = index - distance
-        return self.images[min(max(other, 0), len(self.images) - 1)]
+        here = self._positions[index]
+        closest_first = sorted(range(-self.max_distance, self.max_distance + 1), key=abs)
+        wanted = [here + distance, here - distance, *(here + offset for offset in closest_first[1:]), here]
+        return self.images[next(self._at[position] for position in wanted if position in self._at)]
 
 
 class PairDataset(Dataset[Pair]):
@@ -92,6 +96,8 @@ class PairDataset(Dataset[Pair]):
         return self.length
 
     def __getitem__(self, index: int) -> Pair:
+        if not 0 <= index < self.length:
+            raise IndexError(f"pair {index} of {self.length}")
         rng = np.random.default_rng((self.seed, index))
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         at = int(rng.integers(len(source.images)))
@@ -119,11 +125,16 @@ class PairDataset(Dataset[Pair]):
 
 
 def class_frequencies(sources: Sequence[Source], shares: Sequence[float], classes: int) -> np.ndarray:
-    """(classes,) float64: how much of the labelled area each class has when sources are drawn by their shares."""
+    """(classes,) float64: how much of the labelled area each class has when sources are drawn by their shares.
+
+    Raises ValueError when no source has a labelled pixel.
+    """
     total = np.zeros(classes)
     for source, share in zip(sources, shares, strict=True):
         counts = sum(np.bincount(label.ravel(), minlength=256)[:classes] for label in source.labels)
-        total += share * counts / np.sum(counts)
+        total += share * counts / max(np.sum(counts), 1)
+    if not total.any():
+        raise ValueError("no frame of any source has a labelled pixel; expected class ids in the labels")
     return total / total.sum()
 
 

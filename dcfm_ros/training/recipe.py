@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -21,6 +22,11 @@ class SourceRecipe:
     share: float
     max_distance: int = 0
     hold_out: str = ""
+
+    def __post_init__(self) -> None:
+        _check_at_least(self, 0, "max_distance")
+        if not self.share > 0:
+            raise ValueError(f"the share of {self.path} is {self.share}; expected more than 0")
 
 
 @dataclass(frozen=True)
@@ -58,41 +64,99 @@ class Recipe:
     checkpoint_every: int = 50
     notes: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_at_least(self, 1, "steps", "batch", "validate_every", "checkpoint_every")
+        _check_at_least(self, 0, "seed", "warmup", "class_balance", "encoder_lr", "decoder_lr", "weight_decay")
+        if min(self.crop) < 1:
+            raise ValueError(f"recipe key 'crop' is {self.crop}; expected a height and a width of at least 1")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"recipe key 'scale' is {self.scale}; expected two numbers above 0, the smaller first")
+
 
 def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe; `overrides` are `key=value` with a YAML value.
 
-    Raises ValueError for a key that does not exist (naming the nearest one), a value of the wrong type, or a file that
-    is no mapping.
+    Raises ValueError for a key that does not exist (naming the nearest one), a value of the wrong type or out of range,
+    or a file that is no mapping.
     """
-    values = yaml.safe_load(Path(path).read_text())
+    values = _yaml(Path(path).read_text(), str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds a {type(values).__name__}; expected a mapping of recipe keys")
     for override in overrides:
         key, sign, value = override.partition("=")
         if not sign:
             raise ValueError(f"{override!r} is no override; expected key=value")
-        values[key] = yaml.safe_load(value)
-    values = dict(_checked(Recipe, values))
-    if not isinstance(values.get("sources"), list) or not values["sources"]:
+        values[key] = _yaml(value, repr(override))
+    values = _checked(Recipe, values, str(path))
+    if not isinstance(values["sources"], list) or not values["sources"]:
         raise ValueError(f"{path} names no sources; expected a list of {{path, share}}")
-    values["sources"] = tuple(SourceRecipe(**_checked(SourceRecipe, source)) for source in values["sources"])
-    return Recipe(**values)
+    sources = [_checked(SourceRecipe, source, f"a source of {path}") for source in values["sources"]]
+    return Recipe(**values | {"sources": tuple(SourceRecipe(**source) for source in sources)})
 
 
-def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(f"{where} is not YAML: {problem}") from error
+
+
+def _check_at_least(recipe: Any, least: float, *names: str) -> None:
+    for name in names:
+        if getattr(recipe, name) < least:
+            raise ValueError(f"recipe key {name!r} is {getattr(recipe, name)}; expected at least {least}")
+
+
+def _checked(kind: type, values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} holds a {type(values).__name__}; expected a mapping of recipe keys")
+    hints = get_type_hints(kind)
     checked = {}
     for key, value in values.items():
-        if key not in fields:
-            nearest = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"expected one of {', '.join(fields)}"
+        if key not in hints:
+            nearest = difflib.get_close_matches(str(key), hints, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"expected one of {', '.join(hints)}"
             raise ValueError(f"unknown recipe key {key!r}; {hint}")
-        default = fields[key].default
-        if isinstance(default, tuple):
-            value = tuple(value)
-        elif isinstance(default, (int, float)) and not isinstance(default, bool):
-            # YAML reads 3e-4 as a string.
-            value = type(default)(value)
-        checked[key] = value
+        try:
+            checked[key] = _converted(value, hints[key])
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"recipe key {key!r} is {value!r}; expected {_in_words(hints[key])}") from None
+    required = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
+    if missing := [name for name in required if name not in checked]:
+        raise ValueError(f"{where} has no recipe key {missing[0]!r}; expected it to be given")
     return checked
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    """`value` as YAML gave it, as the type that `hint` says. Raises TypeError or ValueError when it is none."""
+    if parts := _parts(hint):
+        if not isinstance(value, list) or len(value) != len(parts):
+            raise TypeError
+        return tuple(_converted(item, part) for item, part in zip(value, parts, strict=True))
+    if isinstance(value, bool) and hint is not bool:
+        raise TypeError
+    if hint in (int, float):
+        number = float(value)  # YAML reads 3e-4 as a string
+        if not math.isfinite(number) or (hint is int and not number.is_integer()):
+            raise ValueError
+        return hint(number)
+    if not isinstance(value, _ACCEPTED.get(hint, object)):
+        raise TypeError
+    return str(value) if hint is str else value
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    """The types of a tuple of fixed length; empty for any other type."""
+    parts = get_args(hint) if get_origin(hint) is tuple else ()
+    return () if ... in parts else parts
+
+
+def _in_words(hint: Any) -> str:
+    if parts := _parts(hint):
+        return f"a list of {', '.join(_in_words(part) for part in parts)}"
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}.get(hint, "a mapping")
+
+
+# A folder may be called 2024.
+_ACCEPTED: dict[Any, tuple[type, ...]] = {bool: (bool,), str: (str, int), Mapping[str, str]: (dict,)}

@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 def train(recipe: Recipe) -> Path:
     """Train as the recipe says and return the path of the weights.
 
-    Goes on from `<output>/checkpoint.pt` if it is there.
+    Goes on from `<output>/checkpoint.pt` if it is there, with the results of a run that was never stopped.
 
-    Raises ValueError (DatasetError, WeightsError) when data or initial weights cannot be used.
+    Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used.
     """
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -52,17 +52,22 @@ def train(recipe: Recipe) -> Path:
     checkpoint = output / "checkpoint.pt"
     step = 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        step = state["step"]
+        try:
+            state = torch.load(checkpoint, map_location=device, weights_only=True)
+            model.load_state_dict(state["model"])
+            averaged.load_state_dict(state["averaged"])
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            step = state["step"]
+        except Exception as error:  # torch raises a dozen types here
+            problem = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"{checkpoint} is not of a run of this recipe; move it away: {problem}") from error
         log.info("going on from step %d of %s", step, checkpoint)
 
     model.train()
     began, first = time.monotonic(), step
     for batch in _batches(dataset, recipe, step):
+        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout depends on the step alone, as the pairs do
         labelled, neighbour, target = (tensor.to(device) for tensor in batch)
         labelled, neighbour = (t.contiguous(memory_format=torch.channels_last) for t in (labelled, neighbour))
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
@@ -89,14 +94,11 @@ def train(recipe: Recipe) -> Path:
             }
             torch.save(state, checkpoint.with_suffix(".partial"))
             checkpoint.with_suffix(".partial").replace(checkpoint)
-        if step % recipe.validate_every == 0 or step == recipe.steps:
-            score = validate(_plain(averaged), recipe)
-            log.info("step %d mIoU %.4f per class %s", step, score.miou(), [round(v, 3) for v in score.per_class()])
+        if step % recipe.validate_every == 0 and step < recipe.steps:
+            _validated(averaged, recipe, step)
 
     weights = output / "weights.safetensors"
-    shipped = _plain(averaged)
-    score = validate(shipped, recipe)
-    save_weights(shipped, weights, half=True, provenance=_provenance(recipe, step, score))
+    save_weights(_plain(averaged), weights, half=True, provenance=_validated(averaged, recipe, step))
     return weights
 
 
@@ -104,16 +106,17 @@ def train(recipe: Recipe) -> Path:
 def validate(model: DCFM, recipe: Recipe) -> SegmentationScore:
     """Full-frame accuracy on the held-out stems of the recipe's sources, at the labels' own size."""
     score = SegmentationScore(model.config.num_classes)
-    mean, std = (torch.tensor(v)[:, None, None] for v in (model.config.mean, model.config.std))
+    device = next(model.parameters()).device
+    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (model.config.mean, model.config.std))
     for source in (s for s in recipe.sources if s.hold_out):
         folder = _folder(source, model, recipe)
         for index in (i for i in range(len(folder)) if fnmatch(folder.stem(i), source.hold_out)):
             image, label = folder.image(index), torch.from_numpy(folder.label(index)).long()
             size = network_size(image.shape[0], image.shape[1], model.config.input_size, model.config.size_multiple)
-            pixels = torch.from_numpy(resize_to_network(Frame(image), size)).permute(2, 0, 1) / 255
+            pixels = torch.from_numpy(resize_to_network(Frame(image), size)).to(device).permute(2, 0, 1) / 255
             logits = model(((pixels - mean) / std)[None])
             ids = F.interpolate(logits, label.shape, mode="bilinear", align_corners=False).argmax(1)[0]
-            score.update(ids, label)
+            score.update(ids.cpu(), label)
     return score
 
 
@@ -157,10 +160,12 @@ def _plain(averaged: AveragedModel) -> DCFM:
     return model.eval()
 
 
-def _provenance(recipe: Recipe, step: int, score: SegmentationScore) -> dict[str, object]:
-    return {
-        "recipe": dataclasses.asdict(recipe) | {"data_root": "", "output": ""},
-        "step": step,
-        "held_out_miou": round(score.miou(), 4),
-        "held_out_per_class": [round(value, 4) for value in score.per_class()],
-    }
+def _validated(averaged: AveragedModel, recipe: Recipe, step: int) -> dict[str, object]:
+    """What the weights are made from, and how good they are where the recipe holds frames out."""
+    made_from = {"recipe": dataclasses.asdict(recipe) | {"data_root": "", "output": ""}, "step": step}
+    if not any(source.hold_out for source in recipe.sources):
+        return made_from
+    score = validate(_plain(averaged), recipe)
+    miou, per_class = round(score.miou(), 4), [round(value, 4) for value in score.per_class()]
+    log.info("step %d mIoU %.4f per class %s", step, miou, per_class)
+    return made_from | {"held_out_miou": miou, "held_out_per_class": per_class}

@@ -10,7 +10,7 @@ import numpy as np
 from dcfm_ros.model import ModelConfig
 
 
-class BackendError(RuntimeError):
+class BackendError(ValueError):
     """A backend that cannot do what was asked for; it never does something else instead."""
 
 
