@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dcfm_ros.datasets import street_scene
-from dcfm_ros.datasets.street import StreetClass, StreetConfig, StreetDrive
-from dcfm_ros.datasets.street_visibility import Drawing
-from dcfm_ros.datasets.street_world import JUNCTION, Travel
+from dcfm_ros.datasets.street import StreetClass, StreetConfig, StreetDrive, scene
+from dcfm_ros.datasets.street.visibility import Drawing
+from dcfm_ros.datasets.street.world import JUNCTION, Travel
 from dcfm_ros.imaging.labels import CAMVID
 
 
@@ -140,7 +139,7 @@ def test_hidden_things_may_be_left_out(small: StreetDrive, monkeypatch: pytest.M
     def everything(drawings: Iterator[Drawing], width: int) -> list[Drawing]:
         return sorted(drawings, key=lambda drawing: drawing.distance)[::-1]
 
-    monkeypatch.setattr(street_scene, "far_to_near", everything)
+    monkeypatch.setattr(scene, "far_to_near", everything)
     for index, (pixels, label) in zip((0, 25, 59), with_hidden_left_out, strict=True):
         assert np.array_equal(small.label(index), label)
         assert np.array_equal(small.frame(index).pixels, pixels)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcfm_ros.datasets.street_canvas import Canvas
+from dcfm_ros.datasets.street.canvas import Canvas
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dcfm_ros.datasets.street_world import (
+from dcfm_ros.datasets.street.world import (
     JUNCTION,
     LANE,
     ROAD_HALF,

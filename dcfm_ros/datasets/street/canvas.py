@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from dcfm_ros.datasets.street_textures import Texture
+from dcfm_ros.datasets.street.textures import Texture
 
 NEAR = 0.4  # metres; nothing nearer is drawn
 _SHIFT = 4  # outlines are rasterised to a sixteenth of a pixel

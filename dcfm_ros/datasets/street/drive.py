@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcfm_ros.datasets.street_scene import Scene
-from dcfm_ros.datasets.street_world import StreetClass, World
+from dcfm_ros.datasets.street.scene import Scene
+from dcfm_ros.datasets.street.world import World
 from dcfm_ros.imaging.frame import Frame
-
-__all__ = ["StreetClass", "StreetConfig", "StreetDrive"]
 
 _START_NS = 1_000_000_000  # a zero stamp would mean that there is none
 _SMALLEST_SIDE = 32

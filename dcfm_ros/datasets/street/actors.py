@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from dcfm_ros.datasets.street_canvas import Canvas
-from dcfm_ros.datasets.street_textures import Texture
-from dcfm_ros.datasets.street_world import StreetClass
+from dcfm_ros.datasets.street.canvas import Canvas
+from dcfm_ros.datasets.street.textures import Texture
+from dcfm_ros.datasets.street.world import StreetClass
 
 Pose = tuple[float, float, float]  # world x, y, heading
 Limb = tuple[tuple[float, float, float], tuple[float, float, float], float, float, np.ndarray]

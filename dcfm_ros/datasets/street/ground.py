@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dcfm_ros.datasets.street_canvas import Camera, Canvas
-from dcfm_ros.datasets.street_textures import GROUND_DENSITY, GROUND_HALF, SKY_BOTTOM, SKY_TOP, ground, sky
-from dcfm_ros.datasets.street_world import JUNCTION, ROAD_HALF, ROAD_STEP, SECTION, VIEW, World
+from dcfm_ros.datasets.street.canvas import Camera, Canvas
+from dcfm_ros.datasets.street.textures import GROUND_DENSITY, GROUND_HALF, SKY_BOTTOM, SKY_TOP, ground, sky
+from dcfm_ros.datasets.street.world import JUNCTION, ROAD_HALF, ROAD_STEP, SECTION, VIEW, World
 
 _COARSE = 4  # road coordinates are found for every fourth column and interpolated between
 _FARTHEST = VIEW + 60.0

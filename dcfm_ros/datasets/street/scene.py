@@ -11,13 +11,12 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from dcfm_ros.datasets import street_actors as actors
-from dcfm_ros.datasets import street_textures as textures
-from dcfm_ros.datasets.street_canvas import NEAR, Camera, Canvas, Light
-from dcfm_ros.datasets.street_ground import Ground, Sky
-from dcfm_ros.datasets.street_textures import Texture
-from dcfm_ros.datasets.street_visibility import Drawing, far_to_near
-from dcfm_ros.datasets.street_world import VIEW, Actor, Building, Fence, Fixture, Road, StreetClass, World
+from dcfm_ros.datasets.street import actors, textures
+from dcfm_ros.datasets.street.canvas import NEAR, Camera, Canvas, Light
+from dcfm_ros.datasets.street.ground import Ground, Sky
+from dcfm_ros.datasets.street.textures import Texture
+from dcfm_ros.datasets.street.visibility import Drawing, far_to_near
+from dcfm_ros.datasets.street.world import VIEW, Actor, Building, Fence, Fixture, Road, StreetClass, World
 
 _FIELD_OF_VIEW = np.radians(65.0)
 _BEHIND = 45.0  # metres behind the camera from where a building may still reach into the picture
