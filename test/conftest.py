@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# The tests' tensors are small: on a machine that does other work as well, torch's threads would mostly wait for each other.
+# The tests' tensors are small: on a machine that does other work as well, torch's threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
