@@ -1,0 +1,563 @@
+"""A stream of frames in, masks out: which are keyframes and why, what each mask was decided from, new streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcfm_ros.imaging import Frame
+from dcfm_ros.model import DCFM, create_model, model_config
+from dcfm_ros.streaming import Decision, FixedInterval, Segmentation, StreamSegmenter
+from dcfm_ros.streaming.backends.base import BackendError
+from dcfm_ros.streaming.backends.torch_backend import TorchBackend
+
+SECOND = 1_000_000_000
+
+
+@dataclass
+class FakeBackend:
+    """Features are what the frame's first pixel says; a mask's id is the frame's, and `decided` says the rest."""
+
+    fail_on: str = ""
+    calls: list[str] = field(default_factory=list)
+    decided: dict[int, list[int]] = field(default_factory=dict)
+    sizes: list[tuple[int, ...]] = field(default_factory=list)
+
+    config = model_config("camvid_resnet18")
+    description = "fake"
+
+    def encode_shallow(self, image: np.ndarray) -> int:
+        self._called(f"shallow {image[0, 0, 0]}")
+        self.sizes.append(image.shape)
+        return int(image[0, 0, 0])
+
+    def encode_common(self, shallow: int) -> int:
+        self._called(f"common {shallow}")
+        return shallow
+
+    def decide(
+        self, commons: Sequence[int], shallow: int, size: tuple[int, int], confidence: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        self._called(f"decide {shallow}")
+        self.decided[shallow] = list(commons)
+        return np.full(size, shallow, np.uint8), np.full(size, 200, np.uint8) if confidence else None
+
+    def _called(self, call: str) -> None:
+        self.calls.append(call)
+        if call == self.fail_on:
+            raise RuntimeError(call)
+
+
+def frame(value: int, stamp: float | None = None, size: tuple[int, int] = (6, 8), encoding: str = "rgb8") -> Frame:
+    """A picture of one colour; frames follow each other by a tenth of a second."""
+    stamp = 10 + value / 10 if stamp is None else stamp
+    return Frame(np.full((*size, 3), value, np.uint8), stamp_ns=round(stamp * SECOND), encoding=encoding)
+
+
+def segmented(segmenter: StreamSegmenter, values: Sequence[int]) -> list[Segmentation]:
+    results = [result for value in values for result in segmenter.push(frame(value))]
+    return results + segmenter.flush()
+
+
+def reasons(results: Sequence[Segmentation]) -> list[str]:
+    return [result.reason for result in results]
+
+
+# Order, keyframes, ages
+
+
+def test_causal_answers_each_frame_at_once_from_the_last_keyframe() -> None:
+    backend = FakeBackend()
+    segmenter = StreamSegmenter(backend, FixedInterval(3))
+    results = []
+    for value in range(8):
+        (result,) = segmenter.push(frame(value))
+        results.append(result)
+    assert segmenter.flush() == []
+    assert [result.mask[0, 0] for result in results] == list(range(8))
+    assert [result.index for result in results] == list(range(8))
+    assert [result.is_keyframe for result in results] == [value % 3 == 0 for value in range(8)]
+    assert reasons(results) == ["first", "reused", "reused", "interval", "reused", "reused", "interval", "reused"]
+    assert backend.decided == {value: [value - value % 3] for value in range(8)}
+    assert [result.keyframe_age_frames for result in results] == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert [result.keyframe_age_s for result in results] == pytest.approx([0, 0.1, 0.2, 0, 0.1, 0.2, 0, 0.1])
+
+
+def test_a_frame_that_reuses_costs_no_deep_half() -> None:
+    backend = FakeBackend()
+    results = segmented(StreamSegmenter(backend, FixedInterval(4)), range(4))
+    assert backend.calls == [
+        "shallow 0", "common 0", "decide 0", "shallow 1", "decide 1", "shallow 2", "decide 2", "shallow 3", "decide 3"
+    ]  # fmt: skip
+    assert [result.stage_ms["common"] > 0 for result in results] == [True, False, False, False]
+    for result in results:
+        assert list(result.stage_ms) == ["prepare", "shallow", "common", "decide"]
+        assert result.total_ms == pytest.approx(sum(result.stage_ms.values()))
+
+
+def test_full_makes_every_frame_a_keyframe() -> None:
+    backend = FakeBackend()
+    results = segmented(StreamSegmenter(backend, FixedInterval(3), mode="full"), range(4))
+    assert reasons(results) == ["first", "full", "full", "full"]
+    assert all(result.is_keyframe and result.keyframe_age_frames == 0 for result in results)
+    assert backend.decided == {value: [value] for value in range(4)}
+
+
+def test_the_default_is_causal_with_a_keyframe_every_five_frames() -> None:
+    results = segmented(StreamSegmenter(FakeBackend()), range(11))
+    assert [result.index for result in results if result.is_keyframe] == [0, 5, 10]
+
+
+def test_bidirectional_holds_frames_back_until_the_next_keyframe() -> None:
+    backend = FakeBackend()
+    segmenter = StreamSegmenter(backend, FixedInterval(3), mode="bidirectional")
+    answered = [[int(result.mask[0, 0]) for result in segmenter.push(frame(value))] for value in range(8)]
+    assert answered == [[0], [], [], [1, 2, 3], [], [], [4, 5, 6], []]
+    assert [int(result.mask[0, 0]) for result in segmenter.flush()] == [7]
+    assert backend.decided == {0: [0], 1: [0, 3], 2: [0, 3], 3: [3], 4: [3, 6], 5: [3, 6], 6: [6], 7: [6]}
+
+
+def test_bidirectional_age_is_that_of_the_nearer_keyframe() -> None:
+    results = segmented(StreamSegmenter(FakeBackend(), FixedInterval(5), mode="bidirectional"), range(8))
+    assert [result.keyframe_age_frames for result in results] == [0, 1, 2, 2, 1, 0, 1, 2]
+    assert [result.keyframe_age_s for result in results] == pytest.approx([0, 0.1, 0.2, 0.2, 0.1, 0, 0.1, 0.2])
+    assert reasons(results) == ["first", *["reused"] * 4, "interval", "reused", "reused"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        (1, {0: [1], 1: [1], 2: [1, 4], 3: [1, 4], 4: [4], 5: [4]}),
+        (2, {0: [2], 1: [2], 2: [2], 3: [2, 5], 4: [2, 5], 5: [5]}),
+    ],
+)
+def test_frames_before_the_first_keyframe_use_the_next_one_only(phase: int, expected: dict[int, list[int]]) -> None:
+    backend = FakeBackend()
+    segmenter = StreamSegmenter(backend, FixedInterval(3, phase), mode="bidirectional")
+    results = segmented(segmenter, range(6))
+    assert [int(result.mask[0, 0]) for result in results] == list(range(6))
+    assert backend.decided == expected
+    assert results[phase].reason == "first"
+    assert results[0].keyframe_age_frames == phase
+
+
+def test_a_bidirectional_stream_shorter_than_its_phase_makes_each_frame_a_keyframe() -> None:
+    backend = FakeBackend()
+    results = segmented(StreamSegmenter(backend, FixedInterval(5, 4), mode="bidirectional"), range(3))
+    assert backend.decided == {0: [0], 1: [1], 2: [2]}
+    for result in results:
+        assert (result.is_keyframe, result.reason, result.keyframe_age_frames) == (True, "no keyframe came", 0)
+        assert result.stage_ms["common"] > 0
+
+
+def test_causal_begins_with_a_keyframe_whatever_the_phase() -> None:
+    results = segmented(StreamSegmenter(FakeBackend(), FixedInterval(3, 2)), range(5))
+    assert reasons(results) == ["first", "reused", "reused", "interval", "reused"]
+
+
+def test_a_schedule_of_ones_own_decides_and_says_why() -> None:
+    class Primes:
+        def decide(self, index: int, keyframe_index: int | None) -> Decision:
+            return Decision(index in (2, 3, 5), f"after {keyframe_index}")
+
+    results = segmented(StreamSegmenter(FakeBackend(), Primes()), range(6))
+    assert [result.is_keyframe for result in results] == [True, False, True, True, False, True]
+    assert reasons(results) == ["first", "after 0", "after 0", "after 2", "after 3", "after 3"]
+
+
+def test_a_flushed_segmenter_begins_a_new_stream_and_counts_on() -> None:
+    segmenter = StreamSegmenter(FakeBackend(), FixedInterval(3), mode="bidirectional")
+    first, second = segmented(segmenter, range(5)), segmented(segmenter, range(5, 10))
+    assert reasons(first) == reasons(second)
+    assert [result.index for result in first + second] == list(range(10))
+
+
+def test_a_restart_loses_what_was_held_back_and_gives_its_reason() -> None:
+    segmenter = StreamSegmenter(FakeBackend(), FixedInterval(3), mode="bidirectional")
+    for value in range(3):
+        segmenter.push(frame(value))
+    segmenter.restart("reactivated")
+    assert segmenter.flush() == []
+    (result,) = segmenter.push(frame(3))
+    assert (result.is_keyframe, result.index) == (True, 3)
+
+
+def test_restart_names_the_next_keyframe() -> None:
+    segmenter = StreamSegmenter(FakeBackend(), FixedInterval(3))
+    segmenter.push(frame(0))
+    segmenter.restart("reactivated")
+    assert segmenter.push(frame(1))[0].reason == "reactivated"
+
+
+# New streams
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (frame(1, stamp=9.999), "stamp went back"),
+        (frame(1, stamp=12.1), "stamp gap"),
+        (frame(1, stamp=10.1, size=(6, 9)), "size changed"),
+        (frame(1, stamp=10.1, size=(8, 6)), "size changed"),
+        (frame(1, stamp=10.1, encoding="bgr8"), "encoding changed"),
+        (frame(1, stamp=12.0), "reused"),
+        (frame(1, stamp=10.0), "reused"),
+        (frame(1, stamp=0), "reused"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["causal", "bidirectional"])
+def test_what_begins_a_new_stream(mode: str, second: Frame, reason: str) -> None:
+    backend = FakeBackend()
+    segmenter = StreamSegmenter(backend, FixedInterval(9), mode=mode)
+    results = segmenter.push(frame(0)) + segmenter.push(second) + segmenter.flush()
+    assert reasons(results) == ["first", reason]
+    assert results[1].is_keyframe is (reason != "reused")
+    assert backend.decided[1] == ([1] if results[1].is_keyframe else [0])
+
+
+def test_zero_stamps_say_nothing() -> None:
+    segmenter = StreamSegmenter(FakeBackend(), FixedInterval(9))
+    results = [segmenter.push(frame(i, stamp=stamp))[0] for i, stamp in enumerate((0, 0, 1e9, 0, 1e9 + 0.5))]
+    assert reasons(results) == ["first", *["reused"] * 4]
+    assert [result.keyframe_age_s for result in results] == [0, 0, 0, 0, 0]
+    assert [result.keyframe_age_frames for result in results] == [0, 1, 2, 3, 4]
+
+
+def test_the_gap_that_begins_a_stream_can_be_chosen() -> None:
+    segmenter = StreamSegmenter(FakeBackend(), FixedInterval(9), max_stamp_gap_s=0.05)
+    assert reasons(segmented(segmenter, range(3))) == ["first", "stamp gap", "stamp gap"]
+
+
+def test_held_results_of_the_old_stream_come_before_those_of_the_new_one() -> None:
+    backend = FakeBackend()
+    segmenter = StreamSegmenter(backend, FixedInterval(3), mode="bidirectional")
+    for value in range(3):
+        segmenter.push(frame(value))
+    results = segmenter.push(frame(3, size=(4, 4)))
+    assert [int(result.mask[0, 0]) for result in results] == [1, 2, 3]
+    assert [result.mask.shape for result in results] == [(6, 8), (6, 8), (4, 4)]
+    assert backend.decided == {0: [0], 1: [0], 2: [0], 3: [3]}
+    assert results[-1].reason == "size changed"
+
+
+# Forced keyframes
+
+
+def test_a_forced_keyframe_restarts_the_interval() -> None:
+    segmenter = StreamSegmenter(FakeBackend(), FixedInterval(3))
+    results = []
+    for value in range(6):
+        if value == 2:
+            segmenter.force_keyframe()
+        results += segmenter.push(frame(value))
+    assert reasons(results) == ["first", "reused", "forced", "reused", "reused", "interval"]
+    assert [result.keyframe_age_frames for result in results] == [0, 1, 0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("before", ["nothing", "flush", "new size", "failure"])
+def test_a_forced_keyframe_is_not_forgotten_when_a_stream_begins(before: str) -> None:
+    backend = FakeBackend(fail_on="shallow 1")
+    segmenter = StreamSegmenter(backend, FixedInterval(9, 8), mode="bidirectional")
+    if before != "nothing":
+        segmenter.push(frame(0))
+    segmenter.force_keyframe()
+    if before == "flush":
+        segmenter.flush()
+    if before == "failure":
+        with pytest.raises(RuntimeError):
+            segmenter.push(frame(1))
+    results = segmenter.push(frame(2, size=(4, 4) if before == "new size" else (6, 8)))
+    assert (results[-1].is_keyframe, results[-1].reason) == (True, "forced")
+    assert segmenter.push(frame(3, size=(4, 4) if before == "new size" else (6, 8))) == []  # once only
+
+
+# Failures
+
+
+@pytest.mark.parametrize("stage", ["shallow", "common", "decide"])
+def test_after_a_failure_the_next_frame_begins_with_a_keyframe(stage: str) -> None:
+    backend = FakeBackend(fail_on=f"{stage} 3")
+    segmenter = StreamSegmenter(backend, FixedInterval(3))
+    for value in range(3):
+        segmenter.push(frame(value))
+    with pytest.raises(RuntimeError, match=f"{stage} 3"):
+        segmenter.push(frame(3))
+    results = [segmenter.push(frame(value))[0] for value in (4, 5)]
+    assert reasons(results) == ["recovered", "reused"]
+    assert (backend.decided[4], backend.decided[5]) == ([4], [4])
+    assert [result.index for result in results] == [4, 5]  # the failed frame leaves a gap
+    assert [result.keyframe_age_frames for result in results] == [0, 1]
+
+
+def test_after_a_failure_nothing_held_back_comes_out() -> None:
+    segmenter = StreamSegmenter(FakeBackend(fail_on="shallow 2"), FixedInterval(3), mode="bidirectional")
+    segmenter.push(frame(0))
+    segmenter.push(frame(1))
+    with pytest.raises(RuntimeError):
+        segmenter.push(frame(2))
+    assert segmenter.flush() == []
+
+
+def test_a_flush_that_fails_leaves_nothing_behind() -> None:
+    segmenter = StreamSegmenter(FakeBackend(fail_on="decide 1"), FixedInterval(3), mode="bidirectional")
+    segmenter.push(frame(0))
+    segmenter.push(frame(1))
+    with pytest.raises(RuntimeError):
+        segmenter.flush()
+    assert segmenter.flush() == []
+    assert segmenter.push(frame(2))[0].reason == "first"
+
+
+# Sizes, confidence, arguments
+
+
+def test_confidence_is_given_on_demand_only() -> None:
+    segmenter = StreamSegmenter(FakeBackend(), FixedInterval(3), mode="bidirectional")
+    results = [r for value in range(4) for r in segmenter.push(frame(value), confidence=value in (1, 3))]
+    assert [result.confidence is not None for result in results] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (101, 203)])
+def test_masks_have_the_sources_size(size: tuple[int, int]) -> None:
+    backend = FakeBackend()
+    (result,) = StreamSegmenter(backend).push(frame(0, size=size))
+    assert result.mask.shape == size
+    assert all(side % 8 == 0 for side in backend.sizes[0][:2])
+
+
+def test_the_network_gets_the_frame_at_the_trained_pixel_count_or_the_size_asked_for() -> None:
+    backend = FakeBackend()
+    StreamSegmenter(backend).push(frame(0, size=(30, 40)))
+    StreamSegmenter(backend, input_size=(16, 64)).push(frame(0, size=(30, 40)))
+    assert backend.sizes == [(360, 480, 3), (16, 64, 3)]
+
+
+@pytest.mark.parametrize("size", [(0, 8), (4, 8), (-8, 8), (12, 16), (16, 12)])
+def test_an_impossible_input_size_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"input_size is .*; expected positive multiples of 8"):
+        StreamSegmenter(FakeBackend(), input_size=size)
+
+
+def test_other_impossible_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="mode is 'both'; expected one of causal, bidirectional, full"):
+        StreamSegmenter(FakeBackend(), mode="both")
+    for gap in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="max_stamp_gap_s"):
+            StreamSegmenter(FakeBackend(), max_stamp_gap_s=gap)
+    for interval, phase, said in ((0, 0, "interval is 0"), (3, 3, "phase is 3"), (3, -1, "phase is -1")):
+        with pytest.raises(ValueError, match=said):
+            FixedInterval(interval, phase)
+
+
+def test_labels_are_those_of_the_weights() -> None:
+    assert StreamSegmenter(FakeBackend()).labels.names[3] == "road"
+
+
+# Any sequence of events
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 0, 1, 1, 1, 2, 50, -3]),  # tenths of a second since the frame before
+        st.sampled_from([(4, 4), (4, 4), (4, 4), (4, 6)]),
+        st.sampled_from(["", "", "", "force", "flush"]),
+    ),
+    max_size=40,
+)
+
+
+@given(EVENTS, st.sampled_from(["causal", "bidirectional", "full"]), st.integers(1, 5), st.data())
+@settings(max_examples=150, deadline=None)
+def test_every_frame_is_answered_once_in_order(
+    events: list[tuple[int, tuple[int, int], str]], mode: str, interval: int, data: st.DataObject
+) -> None:
+    phase = data.draw(st.integers(0, interval - 1)) if mode == "bidirectional" else 0
+    backend = FakeBackend()
+    segmenter = StreamSegmenter(backend, FixedInterval(interval, phase), mode=mode)
+    results: list[Segmentation] = []
+    starts, forced = {0}, set()
+    tenths, last_size = 100, None
+    for value, (step, size, event) in enumerate(events):
+        if event == "flush":
+            results += segmenter.flush()
+        if event == "force":
+            segmenter.force_keyframe()
+            forced.add(value)
+        if step < 0 or step > 20 or (last_size and size != last_size) or event == "flush":
+            starts.add(value)
+        tenths, last_size = tenths + step, size
+        answered = segmenter.push(frame(value, stamp=tenths / 10, size=size))
+        assert mode == "bidirectional" or len(answered) == 1
+        results += answered
+    results += segmenter.flush()
+
+    assert [result.index for result in results] == list(range(len(events)))
+    assert [int(result.mask[0, 0]) for result in results] == list(range(len(events)))
+    keyframes = {result.index for result in results if result.is_keyframe}
+    assert forced <= keyframes
+    if mode == "causal":
+        assert starts & set(range(len(events))) <= keyframes
+    for result in results:
+        commons = backend.decided[result.index]
+        assert 1 <= len(commons) <= (2 if mode == "bidirectional" else 1)
+        assert set(commons) <= keyframes
+        assert result.keyframe_age_frames == min(abs(result.index - common) for common in commons)
+        assert (result.keyframe_age_frames == 0) == result.is_keyframe
+        assert result.keyframe_age_frames < (interval if mode != "full" else 1)
+        for common in commons:  # of the same stream
+            low, high = sorted((common, result.index))
+            assert not any(low < start <= high for start in starts)
+        nearest = min(commons, key=lambda common: abs(common - result.index))
+        age_ns = abs(results[nearest].frame.stamp_ns - result.frame.stamp_ns)
+        assert result.keyframe_age_s == pytest.approx(age_ns / SECOND)
+
+
+# The real network
+
+SIZES = {"camvid_resnet18": (64, 96), "camvid_mitb0": (64, 96)}
+
+
+@dataclass
+class Network:
+    """A backend and, for sums by hand, a copy of its model that was not folded."""
+
+    model: DCFM
+    backend: TorchBackend
+
+    def image(self, picture: Frame) -> torch.Tensor:
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.model.config.mean, self.model.config.std))
+        return ((torch.from_numpy(picture.pixels).permute(2, 0, 1) / 255 - mean) / std)[None]
+
+    def segmenter(self, interval: int = 3, mode: str = "causal") -> StreamSegmenter:
+        return StreamSegmenter(self.backend, FixedInterval(interval), mode, input_size=(64, 96))
+
+
+@pytest.fixture(scope="module", params=["camvid_resnet18", "camvid_mitb0"])
+def network(request: pytest.FixtureRequest) -> Network:
+    torch.manual_seed(2)
+    model = create_model(request.param)
+    # A classifier of random weights gives nearly equal logits: larger ones make clear winners.
+    with torch.no_grad():
+        model.head[-1].weight.mul_(50)
+    copy = DCFM(model.config)
+    copy.load_state_dict(model.state_dict())
+    return Network(copy, TorchBackend(model, "cpu"))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Frame]:
+    rng = np.random.default_rng(3)
+    return [Frame(rng.integers(0, 256, (64, 96, 3), np.uint8), stamp_ns=(i + 1) * SECOND // 10) for i in range(5)]
+
+
+def masks(segmenter: StreamSegmenter, frames: Sequence[Frame]) -> list[bytes]:
+    results = [result for picture in frames for result in segmenter.push(picture)] + segmenter.flush()
+    return [result.mask.tobytes() for result in results]
+
+
+def assert_same_ids(mask: np.ndarray, logits: torch.Tensor) -> None:
+    """Equal but where two classes are as good as equal: folding rounds otherwise."""
+    best = logits.topk(2, dim=0).values
+    clear = (best[0] - best[1] > 1e-3).numpy()
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(mask[clear], logits.argmax(0).numpy()[clear])
+
+
+@torch.inference_mode()
+def test_masks_and_confidence_are_those_of_the_network(network: Network, pictures: list[Frame]) -> None:
+    (result,) = network.segmenter().push(pictures[0], confidence=True)
+    logits = network.model(network.image(pictures[0]))[0]
+    assert result.mask.dtype == np.uint8
+    assert len(np.unique(result.mask)) > 1
+    assert_same_ids(result.mask, logits)
+    assert result.confidence is not None and result.confidence.dtype == np.uint8
+    expected = logits.softmax(0).max(0).values.numpy() * 255
+    np.testing.assert_allclose(result.confidence, expected, atol=1)
+
+
+@torch.inference_mode()
+def test_masks_are_brought_to_the_sources_size_before_the_largest_wins(network: Network) -> None:
+    backend = network.backend
+    image = np.random.default_rng(4).integers(0, 256, (64, 96, 3), np.uint8)
+    shallow = backend.encode_shallow(image)
+    mask, confidence = backend.decide([backend.encode_common(shallow)], shallow, (37, 51), False)
+    own = network.model.encode_shallow(network.image(Frame(image)))
+    low = network.model.fuse(network.model.encode_common(own), own)
+    assert confidence is None
+    assert_same_ids(mask, F.interpolate(low, (37, 51), mode="bilinear", align_corners=False)[0])
+
+
+@torch.inference_mode()
+def test_bidirectional_sums_the_logits_of_both_keyframes(network: Network, pictures: list[Frame]) -> None:
+    segmenter = network.segmenter(3, "bidirectional")
+    results = [result for picture in pictures[:4] for result in segmenter.push(picture)]
+    model = network.model
+    shallow = [model.encode_shallow(network.image(picture)) for picture in pictures]
+    before, after = model.encode_common(shallow[0]), model.encode_common(shallow[3])
+    for index in (1, 2):
+        low = model.fuse(before, shallow[index]) + model.fuse(after, shallow[index])
+        logits = F.interpolate(low, (64, 96), mode="bilinear", align_corners=False)[0]
+        assert_same_ids(results[index].mask, logits)
+
+
+def test_the_same_frames_give_the_same_bytes(network: Network, pictures: list[Frame]) -> None:
+    for mode in ("causal", "bidirectional"):
+        assert masks(network.segmenter(3, mode), pictures) == masks(network.segmenter(3, mode), pictures)
+
+
+def test_causal_with_interval_one_is_the_full_network(network: Network, pictures: list[Frame]) -> None:
+    full = masks(network.segmenter(mode="full"), pictures)
+    assert masks(network.segmenter(1), pictures) == full
+    assert masks(network.segmenter(3), pictures) != full
+
+
+def test_a_read_only_picture_is_segmented_like_any_other(network: Network, pictures: list[Frame]) -> None:
+    pixels = pictures[0].pixels.copy()
+    pixels.setflags(write=False)
+    assert masks(network.segmenter(), [Frame(pixels)]) == masks(network.segmenter(), pictures[:1])
+
+
+def test_two_streams_can_share_a_backend(network: Network, pictures: list[Frame]) -> None:
+    one, two = network.segmenter(), network.segmenter()
+    taken_in_turns = [(one.push(a)[0], two.push(b)[0]) for a, b in zip(pictures[:3], pictures[2:], strict=True)]
+    assert [pair[0].mask.tobytes() for pair in taken_in_turns] == masks(network.segmenter(), pictures[:3])
+    assert [pair[1].mask.tobytes() for pair in taken_in_turns] == masks(network.segmenter(), pictures[2:])
+
+
+# Devices
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "cuda:x", "mps", "meta"])
+def test_an_unknown_device_is_refused(device: str) -> None:
+    with pytest.raises(BackendError, match=f"device is '{device}'; expected auto, cpu, cuda or cuda:N"):
+        TorchBackend(create_model("camvid_mitb0"), device)
+
+
+def test_a_device_that_is_not_there_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(BackendError, match="device is 'cuda:1', but torch sees 1 CUDA devices"):
+        TorchBackend(create_model("camvid_mitb0"), "cuda:1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(BackendError, match="device is 'cuda', but torch sees 0 CUDA devices"):
+        TorchBackend(create_model("camvid_mitb0"), "cuda")
+
+
+def test_fewer_threads_than_none_are_refused() -> None:
+    with pytest.raises(BackendError, match="num_threads is -1"):
+        TorchBackend(create_model("camvid_mitb0"), "cpu", num_threads=-1)
+
+
+def test_the_number_of_threads_is_the_one_asked_for() -> None:
+    before = torch.get_num_threads()
+    try:
+        backend = TorchBackend(create_model("camvid_mitb0"), "cpu", num_threads=2)
+        assert torch.get_num_threads() == 2
+        assert "CPU, 2 threads" in backend.description
+    finally:
+        torch.set_num_threads(before)
