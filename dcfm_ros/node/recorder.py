@@ -39,6 +39,10 @@ TIMING_COLUMNS = (
 )
 
 
+_MOST_INCOMPLETE = 200
+"""How many frames may wait for a part: one that the node never made, or that was lost, does not come any more."""
+
+
 class Recorder(Node):
     """Takes messages in callbacks and writes them on a thread, so that a slow disk loses nothing.
 
@@ -106,6 +110,8 @@ class _Files:
         if parts.keys() >= self._needed:
             del self._parts[stamp]
             self._write(stamp, parts)
+        elif len(self._parts) > _MOST_INCOMPLETE:
+            del self._parts[next(iter(self._parts))]
 
     def close(self) -> None:
         if self._masks is not None:

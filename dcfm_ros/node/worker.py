@@ -93,12 +93,6 @@ class Worker(Generic[Item, Result]):
             self._waiting = item
             self._changed.notify_all()
 
-    def skip(self) -> None:
-        """Count an item that came and is not wanted now."""
-        with self._changed:
-            self._count("received")
-            self._count("skipped")
-
     @property
     def counts(self) -> Counts:
         """All counts at one moment."""
