@@ -170,6 +170,14 @@ def test_package_xml_and_setup_cfg_agree() -> None:
     assert __version__ == metadata["version"]
 
 
+def test_package_xml_names_every_ros_package_that_is_imported() -> None:
+    named = {depend.text for depend in ElementTree.parse(ROOT / "package.xml").iterfind("exec_depend")}
+    paths = [*(PACKAGE / "node").rglob("*.py"), *(ROOT / "launch").glob("*.py")]
+    ros = {*(name for name, modules in ONLY_IN.items() if modules == _ROS), "launch", "launch_ros"}
+    imported = {used.module.partition(".")[0] for path in paths for used in imports_of(path)}
+    assert imported & ros <= named
+
+
 @pytest.mark.parametrize("path", sorted({*SOURCES, *(ROOT / "test").rglob("*.py")}), ids=lambda path: path.stem)
 def test_files_are_short_enough_to_read(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
