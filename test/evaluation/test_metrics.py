@@ -1,0 +1,63 @@
+"""Intersection over union: by hand, and against the authors' code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from reference_data import load_module
+
+from dcfm_ros.evaluation.metrics import SegmentationScore
+
+
+def test_a_case_counted_by_hand() -> None:
+    score = SegmentationScore(4)
+    score.update(torch.tensor([[0, 0, 1], [1, 1, 2]]), torch.tensor([[0, 1, 1], [1, 255, 0]]))
+    # Class 0: 1 hit, 1 false, 1 missed. Class 1: 2 hits, 1 missed; the third 1 is where nothing is labelled.
+    # Class 2: 1 false. Class 3: nowhere, which counts 0.
+    assert score.per_class() == pytest.approx([1 / 3, 2 / 3, 0, 0])
+    assert score.miou() == pytest.approx((1 / 3 + 2 / 3) / 4)
+
+
+def test_frames_are_pooled_before_the_ratio_is_taken() -> None:
+    score = SegmentationScore(2)
+    score.update(torch.tensor([[0, 0, 0, 0]]), torch.tensor([[0, 0, 0, 1]]))
+    score.update(torch.tensor([1, 1]), torch.tensor([1, 1]))  # of another size
+    assert score.per_class() == pytest.approx([3 / 4, 2 / 3])
+
+
+def test_a_perfect_prediction_scores_one() -> None:
+    ids = torch.arange(11).repeat(3, 1)
+    score = SegmentationScore(11)
+    score.update(ids, ids)
+    assert score.miou() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_many_classes_do_not_overflow_the_type_of_the_ids(dtype: torch.dtype) -> None:
+    score = SegmentationScore(124)
+    score.update(torch.full((50, 50), 123, dtype=dtype), torch.full((50, 50), 122, dtype=dtype))
+    score.update(torch.full((50, 50), 123, dtype=dtype), torch.full((50, 50), 123, dtype=dtype))
+    assert score.per_class() == [0] * 123 + [0.5]
+
+
+def test_a_picture_without_labels_counts_nothing() -> None:
+    score = SegmentationScore(3)
+    score.update(torch.tensor([[0, 1]]), torch.tensor([[0, 1]]))
+    before = score.per_class()
+    score.update(torch.zeros(2, 2, dtype=torch.int64), torch.full((2, 2), 255))
+    assert score.per_class() == before
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_miou_is_the_authors(shared_reference: Path, at: int) -> None:
+    case = json.loads((shared_reference / "metrics.json").read_text())["cases"][at]
+    inputs = load_module(shared_reference / "inputs.py")
+    score = SegmentationScore(case["C"])
+    for clip, running in zip(case["clips"], case["running"], strict=True):
+        predictions, labels = inputs.clip(clip["length"], case["h"], case["w"], case["C"], clip["seed"])
+        for prediction, label in zip(predictions, labels, strict=True):
+            score.update(torch.from_numpy(prediction), torch.from_numpy(label))
+        assert score.miou() == pytest.approx(running["mIoU"], abs=1e-9)

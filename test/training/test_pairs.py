@@ -1,0 +1,253 @@
+"""Pairs for training: the same each time, labels that stay labels, one geometry for both frames of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from labelled_folders import street_like, write_folder
+
+from dcfm_ros.datasets.folder import LabelledFolder
+from dcfm_ros.model import ModelConfig, model_config
+from dcfm_ros.training.pairs import Augmentation, PairDataset, Source, class_frequencies
+
+SIZE = (64, 96)
+CONFIG = replace(model_config("camvid_resnet18"), input_size=SIZE)
+PLAIN = Augmentation(crop=SIZE, scale=(1, 1), rotation=0, colour=0, focus=0)
+
+
+def source(root: Path, max_distance: int = 0, hold_out: str = "", config: ModelConfig = CONFIG) -> Source:
+    return Source(LabelledFolder(root, 11), config, max_distance, hold_out)
+
+
+def dataset(sources: Sequence[Source], augmentation: Augmentation, seed: int = 1, length: int = 40) -> PairDataset:
+    return PairDataset(sources, [1.0] * len(sources), CONFIG, augmentation, length, seed)
+
+
+def pixels(image: torch.Tensor) -> np.ndarray:
+    """The picture that the network is shown, (H, W, 3) in 0..255."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (CONFIG.mean, CONFIG.std))
+    return ((image * std + mean) * 255).permute(1, 2, 0).numpy()
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("street"), street_like(6))
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve frames, frame i all of the grey 20 * i and the class i % 11: a pair tells which frames it is made of."""
+    frames = [(np.full((*SIZE, 3), 20 * i, np.uint8), np.full(SIZE, i % 11, np.uint8)) for i in range(12)]
+    return write_folder(tmp_path_factory.mktemp("numbered"), frames)
+
+
+def numbers(pair: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> tuple[int, int]:
+    """Which frames of `numbered` a pair is made of, from the middle of its pictures."""
+    labelled, neighbour = (round(pixels(image)[32, 48, 0] / 20) for image in pair[:2])
+    assert pair[2][32, 48] == labelled % 11
+    return labelled, neighbour
+
+
+# The same each time
+
+
+def test_a_pair_is_fixed_by_seed_and_index(street: Path) -> None:
+    augmentation = Augmentation(crop=(48, 64))
+    first, again = (dataset([source(street), source(street, 2)], augmentation) for _ in range(2))
+    for index in (7, 0, 3):  # in any order
+        assert all(torch.equal(a, b) for a, b in zip(first[index], again[index], strict=True))
+
+
+def test_another_index_or_seed_gives_another_pair(street: Path) -> None:
+    augmentation = Augmentation(crop=(48, 64))
+    pairs, others = (dataset([source(street)], augmentation, seed) for seed in (1, 2))
+    assert not torch.equal(pairs[0][0], pairs[1][0])
+    assert not torch.equal(pairs[0][0], others[0][0])
+
+
+def test_a_dataset_has_a_length_and_an_end(street: Path) -> None:
+    pairs = dataset([source(street)], PLAIN, length=3)
+    assert len(pairs) == len(list(pairs)) == 3
+    for index in (3, -1):
+        with pytest.raises(IndexError):
+            pairs[index]
+
+
+def test_shapes_and_types(street: Path) -> None:
+    labelled, neighbour, target = dataset([source(street)], Augmentation(crop=(40, 72)))[0]
+    assert labelled.shape == neighbour.shape == (3, 40, 72)
+    assert target.shape == (40, 72)
+    assert (labelled.dtype, neighbour.dtype, target.dtype) == (torch.float32, torch.float32, torch.int64)
+
+
+# Labels
+
+
+def test_no_label_is_invented(street: Path) -> None:
+    pairs = dataset([source(street)], Augmentation(crop=(48, 64), scale=(0.3, 3), rotation=45))
+    seen = set(torch.cat([pairs[index][2].unique() for index in range(40)]).tolist())
+    assert seen == {0, 3, 8, 255}
+
+
+def test_labels_lie_on_the_pixels_that_they_were_drawn_on(street: Path) -> None:
+    """Whatever the geometry, red is car, blue is sky, grey is road."""
+    augmentation = Augmentation(crop=(48, 64), scale=(0.5, 2), rotation=30, colour=0, focus=0.5)
+    pairs = dataset([source(street), source(street, 2)], augmentation)
+    wrong = total = 0
+    for index in range(40):
+        labelled, _, target = pairs[index]
+        red, _, blue = np.moveaxis(pixels(labelled), 2, 0)
+        looks_like = np.where(red - blue > 80, 8, np.where(blue - red > 60, 0, 3))
+        known = target.numpy() != 255
+        wrong += (looks_like != target.numpy())[known].sum()
+        total += known.sum()
+    assert wrong / total < 0.03  # the blend along the borders
+
+
+def test_what_lies_outside_the_picture_is_unlabelled_and_of_the_mean_colour(street: Path) -> None:
+    shrunk = replace(PLAIN, scale=(0.5, 0.5), crop=(96, 144))
+    labelled, _, target = dataset([source(street)], shrunk)[0]
+    assert (target[:30] == 255).all() and (target[:, :45] == 255).all()
+    assert labelled[:, :30].abs().max() < 0.02
+
+
+def test_focus_brings_rare_classes_into_the_crop(tmp_path: Path) -> None:
+    label = np.zeros((256, 384), np.uint8)
+    label[200:204, 300:304] = 9
+    root = write_folder(tmp_path, [(np.zeros((256, 384, 3), np.uint8), label)])
+    config = replace(CONFIG, input_size=(256, 384))
+    share = {}
+    for focus in (0.0, 1.0):
+        augmentation = replace(PLAIN, crop=(32, 32), focus=focus)
+        pairs = dataset([source(root, config=config)], augmentation)
+        share[focus] = np.mean([(pairs[index][2] == 9).any().item() for index in range(40)])
+    assert share[0.0] < 0.2 < 0.35 < share[1.0]
+
+
+# Neighbours
+
+
+@pytest.mark.parametrize("max_distance", [1, 3, 5])
+def test_a_neighbour_is_another_frame_close_by(numbered: Path, max_distance: int) -> None:
+    pairs = dataset([source(numbered, max_distance)], PLAIN, length=300)
+    drawn = [numbers(pairs[index]) for index in range(300)]
+    assert {labelled for labelled, _ in drawn} == set(range(12))
+    distances = {neighbour - labelled for labelled, neighbour in drawn}
+    assert distances == {*range(-max_distance, 0), *range(1, max_distance + 1)}
+
+
+def test_frames_that_are_held_out_are_never_drawn(numbered: Path) -> None:
+    pairs = dataset([source(numbered, 2, "f00[4-6]")], PLAIN, length=200)
+    drawn = {number for index in range(200) for number in numbers(pairs[index])}
+    assert drawn == set(range(12)) - {4, 5, 6}
+
+
+def test_frames_on_both_sides_of_what_is_held_out_are_not_neighbours(numbered: Path) -> None:
+    pairs = dataset([source(numbered, 2, "f00[4-6]")], PLAIN, length=200)
+    distances = [abs(a - b) for a, b in (numbers(pairs[index]) for index in range(200))]
+    assert set(distances) == {1, 2}
+
+
+def test_a_frame_without_a_neighbour_is_its_own(numbered: Path) -> None:
+    pairs = dataset([source(numbered, 1, "f00[13579]")], PLAIN, length=60)
+    drawn = [numbers(pairs[index]) for index in range(60)]
+    assert all(abs(a - b) == (1 if {a, b} == {10, 11} else 0) for a, b in drawn)
+
+
+def test_where_no_frame_is_as_far_away_as_was_drawn_a_closer_one_is_taken(numbered: Path) -> None:
+    pairs = dataset([source(numbered, 8, "f00[2-9]")], PLAIN, length=60)
+    drawn = {numbers(pairs[index]) for index in range(60)}
+    assert drawn == {(0, 1), (1, 0), (10, 11), (11, 10)}
+
+
+def test_holding_everything_out_is_refused(numbered: Path) -> None:
+    with pytest.raises(ValueError, match="leaves no frame to train on"):
+        source(numbered, hold_out="f*")
+
+
+# Geometry
+
+
+@pytest.fixture(scope="module")
+def coordinates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames whose colour says where a pixel was: red its row, green its column."""
+    rows, columns = np.mgrid[0:64, 0:96]
+    image = np.stack([rows * 3, columns * 2, np.full(SIZE, 128)], axis=2).astype(np.uint8)
+    return write_folder(tmp_path_factory.mktemp("coordinates"), [(image, np.full(SIZE, 3, np.uint8))] * 3)
+
+
+def shift(pair: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> np.ndarray:
+    """How far apart the same pixel of both pictures was before, in pixels, where both are inside."""
+    labelled, neighbour = (pixels(image) for image in pair[:2])
+    inside = (pair[2].numpy() != 255) & (abs(labelled[..., 2] - 128) < 1) & (abs(neighbour[..., 2] - 128) < 1)
+    apart = (labelled - neighbour)[inside] / (3, 2, 1)
+    return np.hypot(apart[:, 0], apart[:, 1])
+
+
+STRONG = Augmentation(crop=(48, 64), scale=(0.8, 1.5), rotation=20, colour=0)
+
+
+def test_both_frames_of_a_clip_are_moved_alike(coordinates: Path) -> None:
+    pairs = dataset([source(coordinates, max_distance=2)], STRONG)
+    for index in range(10):
+        assert shift(pairs[index]).max() < 0.01
+
+
+def test_a_still_is_seen_again_by_a_camera_that_moved_a_little(coordinates: Path) -> None:
+    pairs = dataset([source(coordinates)], STRONG)
+    shifts = [shift(pairs[index]) for index in range(10)]
+    assert min(values.max() for values in shifts) > 0.2
+    assert max(np.median(values) for values in shifts) < 8
+
+
+def test_crops_differ_in_place_scale_and_flip(coordinates: Path) -> None:
+    pairs = dataset([source(coordinates)], replace(PLAIN, crop=(32, 48), scale=(1, 1.5)))
+    slopes, corners = set(), set()
+    for index in range(20):
+        picture = pixels(pairs[index][0])
+        slopes.add(np.sign(picture[16, 40, 1] - picture[16, 8, 1]))
+        corners.add(tuple(picture[16, 24, :2].round()))
+    assert slopes == {-1, 1}
+    assert len(corners) > 15
+
+
+def test_colours_of_the_two_frames_are_drawn_apart(numbered: Path) -> None:
+    pairs = dataset([source(numbered)], replace(PLAIN, colour=0.3))
+    apart = [abs(pixels(pair[0]).mean() - pixels(pair[1]).mean()) for pair in pairs]
+    assert np.median(apart) > 2
+
+
+def test_sources_are_drawn_by_their_shares(numbered: Path, street: Path) -> None:
+    sources = [source(numbered), source(street)]
+    pairs = PairDataset(sources, [3, 1], CONFIG, PLAIN, 200, 1)
+    # A frame of `numbered` is of one colour.
+    flat = np.mean([pixels(pair[0])[20:40, 20:80].std() < 3 for pair in pairs])
+    assert 0.65 < flat < 0.85
+
+
+# How much there is of each class
+
+
+def test_class_frequencies_weigh_sources_by_their_shares(tmp_path: Path) -> None:
+    image = np.zeros((*SIZE, 3), np.uint8)
+    halves = np.zeros(SIZE, np.uint8)
+    halves[:, 48:] = 1
+    unlabelled = np.full(SIZE, 255, np.uint8)
+    unlabelled[:4] = 2
+    one = source(write_folder(tmp_path / "one", [(image, halves)] * 3))
+    two = source(write_folder(tmp_path / "two", [(image, unlabelled)]))
+    np.testing.assert_allclose(class_frequencies([one, two], [3.0, 1.0], 4), [0.375, 0.375, 0.25, 0])
+
+
+def test_a_source_without_a_label_counts_nothing(tmp_path: Path, street: Path) -> None:
+    image, nothing = np.zeros((*SIZE, 3), np.uint8), np.full(SIZE, 255, np.uint8)
+    empty = source(write_folder(tmp_path, [(image, nothing)]))
+    expected = class_frequencies([source(street)], [1.0], 11)
+    np.testing.assert_allclose(class_frequencies([source(street), empty], [1.0, 5.0], 11), expected)
+    with pytest.raises(ValueError, match="no frame of any source has a labelled pixel"):
+        class_frequencies([empty], [1.0], 11)

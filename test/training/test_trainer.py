@@ -1,0 +1,227 @@
+"""The training loop on a few tiny frames: it learns, its weights load, and a stop makes no difference to a run."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from labelled_folders import street_like, write_folder
+from safetensors.torch import save_file
+
+from dcfm_ros.datasets.folder import DatasetError
+from dcfm_ros.model import DCFM, WeightsError, create_model, load_weights
+from dcfm_ros.model.checkpoints import read_provenance
+from dcfm_ros.training import trainer
+from dcfm_ros.training.losses import Losses, dcfm_losses
+from dcfm_ros.training.recipe import Recipe, SourceRecipe
+from dcfm_ros.training.trainer import train, validate
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_folder(root / "street", street_like(4))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames go through the network at their own size; the configuration's would take seconds."""
+    create = trainer.create_model
+
+    def created(name: str) -> DCFM:
+        return DCFM(replace(create(name).config, input_size=(64, 96)))
+
+    monkeypatch.setattr(trainer, "create_model", created)
+
+
+@pytest.fixture
+def recipe(data: Path, tmp_path: Path) -> Recipe:
+    return Recipe(
+        sources=(SourceRecipe("street", 1.0, max_distance=1, hold_out="f003"),),
+        model="camvid_mitb0",
+        data_root=str(data),
+        output=str(tmp_path / "run"),
+        steps=4,
+        batch=2,
+        crop=(64, 64),
+        warmup=2,
+        average=0.5,
+        bf16=False,
+        validate_every=100,
+        checkpoint_every=2,
+    )
+
+
+@pytest.fixture
+def totals(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The loss of each step that is run from now on."""
+    seen: list[float] = []
+
+    def recorded(*args: object) -> Losses:
+        losses = dcfm_losses(*args)
+        seen.append(losses.total.item())
+        return losses
+
+    monkeypatch.setattr(trainer, "dcfm_losses", recorded)
+    return seen
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Whoever pulls the plug does it while a step is computed."""
+    losses = trainer.dcfm_losses
+    taken = 0
+
+    def counted(*args: object) -> Losses:
+        nonlocal taken
+        if taken == steps:
+            raise KeyboardInterrupt
+        taken += 1
+        return losses(*args)
+
+    monkeypatch.setattr(trainer, "dcfm_losses", counted)
+
+
+def assert_same_weights(path: Path, other: Path) -> None:
+    first, second = load_weights(path).state_dict(), load_weights(other).state_dict()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def test_training_lowers_the_loss_and_writes_weights_that_load(recipe: Recipe, totals: list[float]) -> None:
+    path = train(replace(recipe, model="camvid_resnet18", steps=6, encoder_lr=1e-3, decoder_lr=3e-3))
+    assert len(totals) == 6
+    assert sum(totals[-2:]) < 0.8 * sum(totals[:2])
+
+    model = load_weights(path)
+    assert model.config.name == "camvid_resnet18"
+    provenance = read_provenance(path)
+    assert provenance["step"] == 6
+    assert provenance["recipe"]["steps"] == 6
+    assert provenance["recipe"]["sources"][0]["path"] == "street"
+    assert (provenance["recipe"]["data_root"], provenance["recipe"]["output"]) == ("", "")  # where it was is nobody's
+    assert len(provenance["held_out_per_class"]) == 11
+    assert provenance["held_out_miou"] == pytest.approx(sum(provenance["held_out_per_class"]) / 11, abs=1e-3)
+
+
+def test_the_score_is_that_of_the_weights_that_are_written(recipe: Recipe) -> None:
+    path = train(recipe)
+    score = validate(load_weights(path), recipe)
+    # Stored as float16: a pixel or two may differ.
+    assert score.miou() == pytest.approx(read_provenance(path)["held_out_miou"], abs=0.01)
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+    recipe: Recipe, totals: list[float], tmp_path: Path
+) -> None:
+    unbroken = train(recipe)
+    expected, totals[:] = list(totals), []
+
+    again = replace(recipe, output=str(tmp_path / "again"))
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(again)
+    assert totals == expected[:3]
+    assert not (tmp_path / "again" / "weights.safetensors").exists()
+
+    totals.clear()
+    resumed = train(again)
+    assert totals == expected[2:]  # the last checkpoint is that of step 2
+    assert_same_weights(resumed, unbroken)
+
+
+def test_a_run_that_was_stopped_while_it_wrote_goes_on_from_the_checkpoint_before(
+    recipe: Recipe, totals: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save: Callable[..., None] = torch.save
+
+    def pulled_plug(state: dict[str, object], path: Path) -> None:
+        save(state, path)
+        if state["step"] == 4:
+            path.write_bytes(path.read_bytes()[:1000])
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "save", pulled_plug)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe)
+    totals.clear()
+    train(recipe)
+    assert len(totals) == 2
+
+
+def test_a_finished_run_is_not_trained_further(recipe: Recipe, totals: list[float], tmp_path: Path) -> None:
+    first = train(recipe).read_bytes()
+    totals.clear()
+    assert train(recipe).read_bytes() == first
+    assert totals == []
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_name(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for content in ({"model": create_model("camvid_resnet18").state_dict()}, {"step": 3}):
+        torch.save(content, tmp_path / "run" / "checkpoint.pt")
+        with pytest.raises(ValueError, match=r"checkpoint\.pt is not of a run of this recipe; move it away"):
+            train(recipe)
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is not of a run of this recipe"):
+        train(recipe)
+
+
+def test_without_held_out_frames_no_score_is_claimed(recipe: Recipe) -> None:
+    path = train(replace(recipe, steps=1, sources=(SourceRecipe("street", 1.0),)))
+    assert set(read_provenance(path)) == {"recipe", "step"}
+
+
+def test_validation_is_told_of_on_the_way(recipe: Recipe, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        train(replace(recipe, steps=3, validate_every=1))
+    scored = [match[1] for record in caplog.records if (match := re.match(r"step (\d+) mIoU", record.getMessage()))]
+    assert scored == ["1", "2", "3"]
+
+
+def test_training_begins_from_an_encoder_when_one_is_given(recipe: Recipe, data: Path) -> None:
+    names = create_model("camvid_resnet18").encoder.state_dict()
+    tensors = {
+        name.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1."): torch.full_like(tensor, 0.02)
+        for name, tensor in names.items()
+        if name.startswith("layer") and not name.endswith("num_batches_tracked")
+    }
+    save_file(tensors, data / "encoder.safetensors")
+    frozen = replace(
+        recipe, model="camvid_resnet18", steps=1, init="encoder.safetensors", encoder_lr=0.0, weight_decay=0.0
+    )
+    trained = load_weights(train(frozen)).state_dict()
+    assert trained["encoder.layer3.0.conv1.weight"].unique().tolist() == [pytest.approx(0.02, abs=1e-4)]
+    assert trained["encoder.ppm.features.0.1.weight"].unique().numel() > 1
+
+
+def test_bad_data_and_bad_initial_weights_are_refused_before_anything_is_trained(
+    recipe: Recipe, totals: list[float]
+) -> None:
+    with pytest.raises(DatasetError, match="nowhere"):
+        train(replace(recipe, sources=(SourceRecipe("nowhere", 1.0),)))
+    with pytest.raises(WeightsError, match=r"nothing\.safetensors"):
+        train(replace(recipe, init="nothing.safetensors"))
+    assert totals == []
+
+
+def test_rare_classes_weigh_more_when_classes_are_balanced(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[float, torch.Tensor] = {}
+    for balance in (0.0, 0.5):
+
+        def remembered(*args: torch.Tensor, balance: float = balance) -> Losses:
+            seen[balance] = args[4]
+            return dcfm_losses(*args)
+
+        monkeypatch.setattr(trainer, "dcfm_losses", remembered)
+        train(replace(recipe, steps=1, class_balance=balance, output=f"{recipe.output}{balance}"))
+    torch.testing.assert_close(seen[0.0], torch.ones(11))
+    sky, road, car = (seen[0.5][index].item() for index in (0, 3, 8))
+    assert car > 1.2 * max(sky, road)
