@@ -25,7 +25,13 @@ CASES = (("camvid_resnet18", (360, 480)), ("cityscapes_resnet18", (512, 1024)))
 
 
 @click.command()
-@click.option("--rounds", default=9, show_default=True, help="Repetitions; the median of each kind counts.")
+@click.option(
+    "--rounds",
+    default=9,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="Repetitions; the median of each kind counts.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", default=0, help="CPU threads; 0: torch's own choice.")
 @click.option("--node/--no-node", default=True, help="Also measure what the ROS node adds to a frame.")

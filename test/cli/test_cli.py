@@ -1,0 +1,116 @@
+"""The `dcfm` command as a user calls it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dcfm_ros import __version__
+from dcfm_ros.cli.main import COMMANDS, main
+from dcfm_ros.model.catalogue import available_models, model_config
+
+Done = subprocess.CompletedProcess[str]
+
+
+def dcfm(*arguments: str, without: str = "") -> Done:
+    """Run `dcfm`, on a machine that lacks the package `without` if one is named."""
+    script = f"import sys; {without and f'sys.modules[{without!r}] = None;'} from dcfm_ros.cli.main import main; main()"
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def called(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """The same within this process, which has torch loaded already."""
+
+    def call(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["dcfm", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output = capsys.readouterr()
+        return Done(arguments, ended.value.code, output.out, output.err)
+
+    return call
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("-h",)])
+def test_help_lists_every_command_without_importing_any(arguments: tuple[str, ...]) -> None:
+    done = dcfm(*arguments, without="torch")
+    assert done.returncode == 0, done.stderr
+    assert "Dense semantic segmentation of video" in done.stdout
+    for name, what in COMMANDS.items():
+        assert f"  {name}" in done.stdout
+        assert what.split()[0] in done.stdout
+
+
+def test_the_version_is_the_packages() -> None:
+    assert dcfm("--version").stdout.split()[-1] == __version__
+
+
+def test_models_are_listed_without_torch() -> None:
+    done = dcfm("models", without="torch")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
+    assert [name for name in rows if name != "model"] == list(available_models())
+    for name in available_models():
+        config = model_config(name)
+        size = f"{config.input_size[0]}x{config.input_size[1]}"
+        assert rows[name][:4] == [config.backbone, str(config.num_classes), config.label_set, size]
+
+
+def test_a_command_whose_package_is_missing_says_which() -> None:
+    done = dcfm("train", "--help", without="torchmetrics")
+    assert done.returncode == 1
+    assert "`dcfm train` needs the Python package 'torchmetrics" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_command_is_refused_by_name() -> None:
+    done = dcfm("segment")
+    assert done.returncode == 2
+    assert "No such command 'segment'" in done.stderr
+
+
+def assert_one_line(done: Done, said: str) -> None:
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("dcfm: ") and said in line
+    assert done.stdout == ""
+
+
+def test_an_unknown_recipe_key_is_one_line_that_names_the_nearest(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("sources: [{path: a, share: 1}]\n")
+    assert_one_line(dcfm("train", str(recipe), "step=3"), "unknown recipe key 'step'; did you mean 'steps'?")
+
+
+def test_data_that_is_not_there_is_one_line(tmp_path: Path, called: Callable[..., Done]) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"sources: [{{path: a, share: 1}}]\ndata_root: {tmp_path}\noutput: {tmp_path / 'run'}\n")
+    assert_one_line(called("train", str(recipe)), f"{tmp_path / 'a'} has no folder images/")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, called: Callable[..., Done]) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("sources: [{path: a, share: 1}]\n")
+    assert_one_line(called("train", str(recipe), f"output={recipe}/run"), str(recipe))
+
+
+def test_a_recipe_that_is_not_there_is_a_mistake_of_usage(tmp_path: Path, called: Callable[..., Done]) -> None:
+    done = called("train", str(tmp_path / "none.yaml"))
+    assert done.returncode == 2
+    assert "none.yaml" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_device_that_does_not_exist_is_one_line(called: Callable[..., Done]) -> None:
+    assert_one_line(called("bench", "--device", "cuda:99"), "device is 'cuda:99'")
+
+
+def test_a_bench_of_no_rounds_is_a_mistake_of_usage(called: Callable[..., Done]) -> None:
+    done = called("bench", "--rounds", "0")
+    assert done.returncode == 2
+    assert "--rounds" in done.stderr
