@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Camera, NodeProcess, running
+from node_process import Camera, NodeProcess, running
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage
 

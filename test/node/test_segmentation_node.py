@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import Camera
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from node_process import Camera
 from sensor_msgs.msg import Image
 
 from dcfm_ros.imaging.labels import CAMVID
