@@ -166,9 +166,9 @@ def car_footprint(pose: Pose, look: int) -> np.ndarray:
 
 def _draw_limbs(canvas: Canvas, limbs: list[Limb], pose: Pose, class_id: StreetClass) -> None:
     ends = np.array([(limb[0], limb[1]) for limb in limbs])
-    view = canvas.camera.view(_placed(ends.reshape(-1, 3), pose)).reshape(-1, 2, 3)
-    order = np.argsort(-view[..., 2].mean(axis=1), kind="stable")
-    view = view[order]
+    unordered = canvas.camera.view(_placed(ends.reshape(-1, 3), pose)).reshape(-1, 2, 3)
+    order = np.argsort(-unordered[..., 2].mean(axis=1), kind="stable")
+    view = unordered[order]
     radii = np.array([limb[2:4] for limb in limbs])[order]
     colours = np.array([limb[4] for limb in limbs])[order]
     distance = max(0.5, float(view[..., 2].mean()))
