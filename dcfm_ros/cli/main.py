@@ -12,6 +12,7 @@ from dcfm_ros import __version__
 COMMANDS = {
     "models": "The configurations that exist.",
     "demo": "Segment a drive through the real node, and show what it saw and how fast.",
+    "evaluate": "Accuracy on labelled frames.",
     "train": "Train a network as a recipe says.",
     "bench": "Time full frames, keyframes and other frames, as ratios.",
 }

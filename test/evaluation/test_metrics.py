@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from reference_data import load_module
 
-from dcfm_ros.evaluation.metrics import SegmentationScore
+from dcfm_ros.evaluation.metrics import SegmentationScore, VideoConsistency
 
 
 def test_a_case_counted_by_hand() -> None:
@@ -51,13 +52,41 @@ def test_a_picture_without_labels_counts_nothing() -> None:
     assert score.per_class() == before
 
 
-@pytest.mark.parametrize("at", [0, 1])
-def test_miou_is_the_authors(shared_reference: Path, at: int) -> None:
+def test_consistency_counted_by_hand() -> None:
+    consistency = VideoConsistency(2)
+    labels = np.array([[0, 0, 255, 1]])
+    for prediction, label in (
+        ([[0, 5, 5, 1]], labels),  # the first window: three pixels keep their label,
+        ([[0, 5, 6, 1]], np.array([[0, 0, 255, 2]])),  # two of them their prediction; right or wrong is not asked
+        ([[9, 9, 9, 9]], labels),  # the second window ends the clip and is not counted
+    ):
+        consistency.update(np.array(prediction), label)
+    assert consistency.value() == pytest.approx(2 / 3)
+
+
+def test_consistency_needs_a_clip_longer_than_its_window() -> None:
+    consistency = VideoConsistency(3)
+    for _ in range(2):
+        for _ in range(3):
+            consistency.update(np.zeros((2, 2)), np.zeros((2, 2)))
+        assert consistency.value() is None
+        consistency.begin_clip()
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_scores_are_the_authors(shared_reference: Path, at: int) -> None:
     case = json.loads((shared_reference / "metrics.json").read_text())["cases"][at]
     inputs = load_module(shared_reference / "inputs.py")
     score = SegmentationScore(case["C"])
+    consistencies = {n: VideoConsistency(n) for n in (8, 16)}
     for clip, running in zip(case["clips"], case["running"], strict=True):
         predictions, labels = inputs.clip(clip["length"], case["h"], case["w"], case["C"], clip["seed"])
         for prediction, label in zip(predictions, labels, strict=True):
             score.update(torch.from_numpy(prediction), torch.from_numpy(label))
-        assert score.miou() == pytest.approx(running["mIoU"], abs=1e-9)
+            for consistency in consistencies.values():
+                consistency.update(prediction, label)
+        for length, consistency in consistencies.items():
+            consistency.begin_clip()
+            assert consistency.value() == pytest.approx(running[f"VC{length}"], abs=1e-6)
+        assert score.miou() == pytest.approx(running["mIoU"], abs=1e-6)
+        assert score.wiou() == pytest.approx(running["wIoU"], abs=1e-6)
