@@ -86,6 +86,7 @@ def save_weights(
     document = {"format": FORMAT_VERSION, "config": asdict(model.config), "provenance": dict(provenance or {})}
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, str(partial), metadata={_METADATA_KEY: json.dumps(document)})
+    partial.chmod(0o644)  # safetensors makes it the writer's alone; a robot's node is often another user
     partial.replace(path)
 
 

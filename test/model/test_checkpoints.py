@@ -104,6 +104,11 @@ def test_weights_without_a_provenance_have_an_empty_one(model: DCFM, tmp_path: P
     assert read_provenance(str(tmp_path / "w.safetensors")) == {}
 
 
+def test_weights_can_be_read_by_other_users(model: DCFM, tmp_path: Path) -> None:
+    save_weights(model, tmp_path / "mine.safetensors")
+    assert (tmp_path / "mine.safetensors").stat().st_mode & 0o777 == 0o644
+
+
 def test_saving_replaces_the_old_file_and_leaves_nothing_else(model: DCFM, good_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(b"old")
