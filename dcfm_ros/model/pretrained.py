@@ -1,4 +1,4 @@
-"""Encoders trained on ImageNet, as starting points for training."""
+"""Starting points for training: encoders trained on ImageNet, and this package's own weights."""
 
 from __future__ import annotations
 
@@ -6,48 +6,86 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from dcfm_ros.model.checkpoints import WeightsError
 from dcfm_ros.model.dcfm import DCFM
 
-# torchvision's names of the stem -> ours; the four layers have the same names in both.
-_STEM = {"conv1.": "layer0.0.", "bn1.": "layer0.1."}
 _COUNTER = "num_batches_tracked"  # in some files only, and read by nothing
+# What PSPNet's deep stem changes of a torchvision ResNet-50 or -101: the stem itself and what reads its 128 channels.
+_DEEP_STEM = ("encoder.layer0.", "encoder.layer1.0.conv1.", "encoder.layer1.0.downsample.0.")
+_SEGMENTER_PREFIXES = ("encoder.", "projection.", "fusion.", "head.")
 
 
-def load_imagenet_resnet(model: DCFM, path: str | os.PathLike[str]) -> None:
-    """Load a ResNet-18 with torchvision's names (safetensors; a classifier `fc` is ignored) into the encoder.
+def initialise(model: DCFM, path: str | os.PathLike[str]) -> list[str]:
+    """Start `model` from a file; returns the tensors that keep their random values, to be reported.
 
-    Pyramid pooling, projection, fusion and head keep their random weights. Raises WeightsError, with nothing loaded,
-    when the file cannot be read or does not hold exactly this backbone.
+    path: a torchvision ResNet or a MiT encoder of the model's own backbone (safetensors, or a state dict saved by
+    torch; its classifier is ignored), or weights that `save_weights` wrote. Of these, a head for another number of
+    classes is left out. Raises WeightsError, with nothing loaded, when the file cannot be read, is of another backbone,
+    or holds values that are not finite.
     """
-    if model.config.backbone != "resnet18":
-        raise WeightsError(f"{model.config.name} is built on {model.config.backbone}; expected resnet18 for {path}")
-    try:
-        tensors = load_file(Path(path))
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
-    found = {_renamed(name): value.float() for name, value in tensors.items() if not name.startswith("fc.")}
-    found = {name: value for name, value in found.items() if not name.endswith(_COUNTER)}
-    own = {name: value for name, value in model.encoder.state_dict().items() if name.startswith("layer")}
-    own = {name: value for name, value in own.items() if not name.endswith(_COUNTER)}
-    _check_same(found, own, path)
-    model.encoder.load_state_dict(found, strict=False)
-
-
-def _renamed(name: str) -> str:
-    for theirs, ours in _STEM.items():
-        if name.startswith(theirs):
-            return ours + name.removeprefix(theirs)
-    return name
-
-
-def _check_same(found: dict[str, Tensor], own: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
-    if difference := found.keys() ^ own.keys():
-        raise WeightsError(f"{path} differs from a torchvision ResNet-18 in {', '.join(sorted(difference)[:3])}")
+    tensors = {name: value for name, value in _read(Path(path)).items() if not name.endswith(_COUNTER)}
+    found = _renamed(tensors, path)
+    own = {name: value for name, value in model.state_dict().items() if not name.endswith(_COUNTER)}
+    replaced = _replaced(model, found, own)
+    wanted = {name for name in own if name.startswith(_part_of(found))} - replaced
+    found = {name: value for name, value in found.items() if name not in replaced}
+    if difference := found.keys() ^ wanted:
+        listed = ", ".join(sorted(difference)[:3])
+        raise WeightsError(f"{path} is not of {model.config.backbone} as {model.config.name} has it: {listed}")
     for name, value in found.items():
         if value.shape != own[name].shape or not torch.isfinite(value).all():
             raise WeightsError(f"{path}: {name} is {tuple(value.shape)}; expected {tuple(own[name].shape)}, all finite")
+    model.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
+    return sorted(own.keys() - found.keys())
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"{path} is not there; expected initial weights")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen types here, from EOFError to UnpicklingError
+        raise WeightsError(
+            f"{path} cannot be read as safetensors, or as a state dict saved by torch without code in it"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds no state dict; expected names with tensors")
+    return state
+
+
+def _renamed(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Under our own names, without a classifier."""
+    if "fusion.conv.weight" in tensors:
+        return tensors
+    if "conv1.weight" in tensors:
+        stem = {"conv1": "layer0.0", "bn1": "layer0.1"}
+        parts = {name: name.split(".", 1) for name in tensors if not name.startswith("fc.")}
+        return {f"encoder.{stem.get(a, a)}.{b}": tensors[name] for name, (a, b) in parts.items()}
+    if "patch_embed1.proj.weight" in tensors:
+        kept = (name for name in tensors if not name.startswith("head."))
+        return {f"encoder.mit.{name.replace('dwconv.dwconv.', 'dwconv.')}": tensors[name] for name in kept}
+    raise WeightsError(f"{path} is neither a torchvision ResNet, nor a MiT encoder, nor weights of this package")
+
+
+def _part_of(found: dict[str, Tensor]) -> tuple[str, ...]:
+    """Which of our tensors a file of this kind must hold."""
+    if "fusion.conv.weight" in found:
+        return _SEGMENTER_PREFIXES
+    return ("encoder.mit.",) if any(name.startswith("encoder.mit.") for name in found) else ("encoder.layer",)
+
+
+def _replaced(model: DCFM, found: dict[str, Tensor], own: dict[str, Tensor]) -> set[str]:
+    """What is left at random on purpose: another number of classes, or PSPNet's deep stem."""
+    last = [name for name in own if name.startswith("head.")][-1]
+    if "fusion.conv.weight" in found:
+        return {last} if last in found and found[last].shape[0] != own[last].shape[0] else set()
+    if model.config.backbone in ("resnet50", "resnet101"):
+        return {name for name in found.keys() | own.keys() if name.startswith(_DEEP_STEM)}
+    return set()

@@ -19,7 +19,7 @@ from dcfm_ros.evaluation.metrics import SegmentationScore
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size, resize_to_network
 from dcfm_ros.model import DCFM, create_model, save_weights
-from dcfm_ros.model.pretrained import load_imagenet_resnet
+from dcfm_ros.model.pretrained import initialise
 from dcfm_ros.training.losses import dcfm_losses
 from dcfm_ros.training.pairs import Augmentation, Pair, PairDataset, Source, class_frequencies
 from dcfm_ros.training.recipe import Recipe, SourceRecipe
@@ -41,7 +41,7 @@ def train(recipe: Recipe) -> Path:
 
     model = create_model(recipe.model)
     if recipe.init:
-        load_imagenet_resnet(model, Path(recipe.data_root) / recipe.init)
+        initialise(model, Path(recipe.data_root) / recipe.init)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
     optimizer = _optimizer(model, recipe)
