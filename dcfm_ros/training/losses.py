@@ -35,11 +35,14 @@ def dcfm_losses(
     target: Tensor,
     class_weights: Tensor | None = None,
     resize_first: bool | None = None,
+    pixel_share: Tensor | float = 1.0,
 ) -> Losses:
     """One forward pass over pairs.
 
     labelled, neighbour: (B, 3, H, W) normalised images. target: (B, H, W) int64 ids of `labelled`, 255 ignored.
     class_weights: (classes,) weights of the cross-entropy, or None. resize_first: as in `DCFM.fuse`.
+    pixel_share: factor of the cross-entropies, for a batch that is a part of a larger one: its labelled pixels times
+    the number of parts over those of all parts.
     """
     batch = labelled.shape[0]
     shallow = model.encode_shallow(torch.cat([neighbour, labelled]))
@@ -52,8 +55,8 @@ def dcfm_losses(
     fused_u = model.fused_feature(common_u, shallow_u, resize_first)
     logits_l, logits_l_reused, logits_u = model.head(fused_l), model.head(fused_l_reused), model.head(fused_u)
 
-    individual = cross_entropy(logits_l, target, class_weights)
-    reused = cross_entropy(logits_l_reused, target, class_weights)
+    individual = pixel_share * cross_entropy(logits_l, target, class_weights)
+    reused = pixel_share * cross_entropy(logits_l_reused, target, class_weights)
     agree = (logits_l.argmax(1, keepdim=True) == logits_u.argmax(1, keepdim=True)).to(fused_l.dtype)
     consistency = F.mse_loss(agree * fused_l, agree * fused_u)
     total = individual + REUSED_WEIGHT * reused + CONSISTENCY_WEIGHT * consistency
