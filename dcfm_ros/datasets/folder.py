@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from dcfm_ros.datasets.dataset import DatasetError
+from dcfm_ros.datasets.pixels import read_ids, read_rgb
 from dcfm_ros.imaging.files import IMAGE_SUFFIXES, images_in
 from dcfm_ros.imaging.labels import UNLABELLED
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be used; the message names the file, what was found and what was expected."""
 
 
 class LabelledFolder:
@@ -45,18 +42,12 @@ class LabelledFolder:
 
     def image(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB. Raises DatasetError when the file is not an image."""
-        bgr = cv2.imread(str(self.images[index]), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise DatasetError(f"{self.images[index]} cannot be read as an image")
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        return read_rgb(self.images[index])
 
     def label(self, index: int) -> np.ndarray:
         """(H, W) uint8 ids, 255 unlabelled. Raises DatasetError for a value that is no class, or no label image."""
         path = self._label_path(self.images[index])
-        ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
-            found = "unreadable" if ids is None else f"{ids.dtype} {ids.shape}"
-            raise DatasetError(f"{path} is {found}; expected an 8-bit PNG with one channel of class ids")
+        ids = read_ids(path)
         if (stray := ids[(ids >= self.classes) & (ids != UNLABELLED)]).size:
             raise DatasetError(f"{path} holds the label {stray[0]}; expected 0 to {self.classes - 1}, or {UNLABELLED}")
         return ids

@@ -1,0 +1,60 @@
+"""Reading the files of a data set: pictures, and labels as the ids that stand in them."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_GREY, _PALETTE = 0, 3  # colour types, https://www.w3.org/TR/png-3/#11IHDR
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be used; the message names the file, what was found and what was expected."""
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. Raises DatasetError when the file is not an image."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise DatasetError(f"{path} cannot be read as an image")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """(H, W) uint8 ids of a grey PNG, or of a PNG with a palette: there the indices, whatever their colours.
+
+    Raises DatasetError when the file is something else.
+    """
+    expected = "expected an 8-bit PNG with one channel of class ids"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} is unreadable ({error.strerror}); {expected}") from error
+    scale = 1
+    if data[:8] == _PNG and data[12:16] == b"IHDR" and len(data) > 33 and data[25] == _PALETTE:
+        # OpenCV looks the colours up, and the ids are lost; with the palette taken out it takes them for shades.
+        scale = 255 // (2 ** data[24] - 1)  # of fewer than 8 bits each, spread over 0..255
+        data = _without_palette(data)
+    ids = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
+        found = "unreadable" if ids is None else f"{ids.dtype} {ids.shape}"
+        raise DatasetError(f"{path} is {found}; {expected}")
+    return ids if scale == 1 else ids // np.uint8(scale)
+
+
+def _without_palette(data: bytes) -> bytes:
+    """A PNG file's bytes, its indices declared to be shades of grey."""
+    header = data[12:25] + bytes([_GREY]) + data[26:29]
+    kept = [_PNG, data[8:12], header, struct.pack(">I", zlib.crc32(header))]
+    at = 33
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] in (b"IDAT", b"IEND"):
+            kept.append(data[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(kept)
