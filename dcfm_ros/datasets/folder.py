@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dcfm_ros.datasets.dataset import DatasetError
-from dcfm_ros.datasets.pixels import read_ids, read_rgb
+from dcfm_ros.datasets.pixels import check_ids, read_ids, read_rgb
 from dcfm_ros.imaging.files import IMAGE_SUFFIXES, images_in
-from dcfm_ros.imaging.labels import UNLABELLED
 
 
 class LabelledFolder:
@@ -48,8 +47,7 @@ class LabelledFolder:
         """(H, W) uint8 ids, 255 unlabelled. Raises DatasetError for a value that is no class, or no label image."""
         path = self._label_path(self.images[index])
         ids = read_ids(path)
-        if (stray := ids[(ids >= self.classes) & (ids != UNLABELLED)]).size:
-            raise DatasetError(f"{path} holds the label {stray[0]}; expected 0 to {self.classes - 1}, or {UNLABELLED}")
+        check_ids(ids, path, self.classes)
         return ids
 
     def _label_path(self, image: Path) -> Path:

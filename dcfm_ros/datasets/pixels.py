@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dcfm_ros.imaging.labels import UNLABELLED
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _GREY, _PALETTE = 0, 3  # colour types, https://www.w3.org/TR/png-3/#11IHDR
 
@@ -45,6 +47,12 @@ def read_ids(path: Path) -> np.ndarray:
         found = "unreadable" if ids is None else f"{ids.dtype} {ids.shape}"
         raise DatasetError(f"{path} is {found}; {expected}")
     return ids if scale == 1 else ids // np.uint8(scale)
+
+
+def check_ids(ids: np.ndarray, path: Path, classes: int, hint: str = "") -> None:
+    """Raises DatasetError, with `hint` at its end, when an id read from `path` is neither 0..classes-1 nor 255."""
+    if (stray := ids[(ids >= classes) & (ids != UNLABELLED)]).size:
+        raise DatasetError(f"{path} holds the label {stray[0]}; expected 0 to {classes - 1}, or {UNLABELLED}{hint}")
 
 
 def _without_palette(data: bytes) -> bytes:
