@@ -1,7 +1,9 @@
-"""DCFM's losses over a symmetric pair (section "Symmetric training" of the paper)."""
+"""DCFM's losses over a symmetric pair (section "Symmetric training" of the paper), and two that it does not have."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,21 +13,44 @@ from torch import Tensor
 from dcfm_ros.imaging.labels import UNLABELLED
 from dcfm_ros.model import DCFM
 
-REUSED_WEIGHT = 0.4
-CONSISTENCY_WEIGHT = 10.0
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What is minimised; the defaults are the published loss.
+
+    reused, consistency, distillation: weights of the terms in `Losses`; that of `individual` is 1. At 0, consistency
+    and distillation are not computed; without consistency the neighbour's own features do not reach the fusion.
+    ohem: the fraction of the labelled pixels, the hardest ones, that both cross-entropies are a mean over; None is all.
+
+    Raises ValueError for a weight that is negative or not finite, or an `ohem` outside (0, 1].
+    """
+
+    reused: float = 0.4
+    consistency: float = 10.0
+    distillation: float = 0.0
+    ohem: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("reused", "consistency", "distillation"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"the weight {name!r} is {getattr(self, name)}; expected a number of at least 0")
+        if self.ohem is not None and not 0 < self.ohem <= 1:
+            raise ValueError(f"ohem is {self.ohem}; expected None or a fraction above 0 and at most 1")
 
 
 class Losses(NamedTuple):
-    """The three terms, unweighted, and the total that is minimised; each a scalar tensor.
+    """The total that is minimised, and its terms, unweighted; each a scalar tensor, 0 where it is not computed.
 
     individual: CE of the labelled frame with its own common feature. reused: CE with the neighbour's common feature.
-    consistency: MSE between both frames' fused features where their classes agree.
+    consistency: MSE between both frames' fused features where their classes agree. distillation: see `distillation`,
+    from the labelled frame with its own common feature to that with the neighbour's.
     """
 
     total: Tensor
     individual: Tensor
     reused: Tensor
     consistency: Tensor
+    distillation: Tensor
 
 
 def dcfm_losses(
@@ -36,6 +61,7 @@ def dcfm_losses(
     class_weights: Tensor | None = None,
     resize_first: bool | None = None,
     pixel_share: Tensor | float = 1.0,
+    options: LossOptions = LossOptions(),
 ) -> Losses:
     """One forward pass over pairs.
 
@@ -49,31 +75,60 @@ def dcfm_losses(
     common = model.encode_common(shallow)
     shallow_u, shallow_l = shallow[:batch], shallow[batch:]
     common_u, common_l = common[:batch], common[batch:]
-    # Three separate calls: batch norm takes the statistics of each on its own, as in the paper.
+    # Separate calls: batch norm takes the statistics of each on its own, as in the paper.
     fused_l = model.fused_feature(common_l, shallow_l, resize_first)
     fused_l_reused = model.fused_feature(common_u, shallow_l, resize_first)
-    fused_u = model.fused_feature(common_u, shallow_u, resize_first)
-    logits_l, logits_l_reused, logits_u = model.head(fused_l), model.head(fused_l_reused), model.head(fused_u)
+    fused_u = model.fused_feature(common_u, shallow_u, resize_first) if options.consistency else None
+    logits_l, logits_l_reused = model.head(fused_l), model.head(fused_l_reused)
 
-    individual = pixel_share * cross_entropy(logits_l, target, class_weights)
-    reused = pixel_share * cross_entropy(logits_l_reused, target, class_weights)
-    agree = (logits_l.argmax(1, keepdim=True) == logits_u.argmax(1, keepdim=True)).to(fused_l.dtype)
-    consistency = F.mse_loss(agree * fused_l, agree * fused_u)
-    total = individual + REUSED_WEIGHT * reused + CONSISTENCY_WEIGHT * consistency
-    return Losses(total, individual, reused, consistency)
+    individual = pixel_share * cross_entropy(logits_l, target, class_weights, options.ohem)
+    reused = pixel_share * cross_entropy(logits_l_reused, target, class_weights, options.ohem)
+    consistency = distilled = individual.new_zeros(())
+    if fused_u is not None:
+        agree = logits_l.argmax(1, keepdim=True) == model.head(fused_u).argmax(1, keepdim=True)
+        mask = agree.to(fused_l.dtype)
+        consistency = F.mse_loss(mask * fused_l, mask * fused_u)
+    if options.distillation:
+        distilled = distillation(logits_l, logits_l_reused)
+    weighted = options.reused * reused + options.consistency * consistency + options.distillation * distilled
+    return Losses(individual + weighted, individual, reused, consistency, distilled)
 
 
-def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def cross_entropy(
+    logits: Tensor, target: Tensor, class_weights: Tensor | None = None, ohem: float | None = None
+) -> Tensor:
     """Mean cross-entropy of (B, C, h, w) logits, bilinearly brought to the target's (B, H, W).
 
-    255 is ignored; 0 where every pixel is.
+    255 is ignored; 0 where every pixel is. ohem: the mean is over this fraction of the batch's labelled pixels, at
+    least one: those of the highest cross-entropy before `class_weights` (Shrivastava et al., CVPR 2016).
     """
-    logits = F.interpolate(
-        logits.float() if logits.dtype is torch.bfloat16 else logits,
-        target.shape[-2:],
-        mode="bilinear",
-        align_corners=False,
-    )
+    logits = F.interpolate(_precise(logits), target.shape[-2:], mode="bilinear", align_corners=False)
     if (target == UNLABELLED).all():
         return logits.sum() * 0
+    if ohem is not None:
+        target = _hardest(logits.detach(), target, ohem)
     return F.cross_entropy(logits, target, weight=class_weights, ignore_index=UNLABELLED)
+
+
+def distillation(teacher: Tensor, student: Tensor) -> Tensor:
+    """KL(teacher || student) of (B, C, h, w) logits at temperature 1, mean over pixels; no gradient into the teacher.
+
+    Needs no label: it holds on every pixel.
+    """
+    expected, found = _precise(teacher).detach().log_softmax(1), _precise(student).log_softmax(1)
+    return F.kl_div(found, expected, reduction="none", log_target=True).sum(1).mean()
+
+
+def _hardest(logits: Tensor, target: Tensor, fraction: float) -> Tensor:
+    """The target with all but the hardest labelled pixels set to 255."""
+    losses = F.cross_entropy(logits, target, ignore_index=UNLABELLED, reduction="none").flatten()
+    places = torch.nonzero(target.flatten() != UNLABELLED)[:, 0]
+    keep = max(1, round(fraction * len(places)))
+    chosen = places[losses[places].topk(keep, sorted=False).indices]
+    kept = torch.full_like(target, UNLABELLED).flatten()
+    kept[chosen] = target.flatten()[chosen]
+    return kept.view_as(target)
+
+
+def _precise(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

@@ -6,8 +6,8 @@ Every pair is a function of (seed, index) alone, so that a run that was stopped 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -17,40 +17,45 @@ from torch.utils.data import Dataset
 from dcfm_ros.datasets.folder import LabelledFolder
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import mask_to_size, network_size, resize_to_network
-from dcfm_ros.imaging.labels import UNLABELLED
+from dcfm_ros.imaging.labels import UNLABELLED, labels_for
 from dcfm_ros.model import ModelConfig
+from dcfm_ros.training.augmentation import Augmentation, crop_matrix, jittered
+from dcfm_ros.training.motion import seen_again, thing_ids
 
 Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """crop: (h, w) pixels of a training picture. scale: range of sizes. rotation: degrees. colour: strength of the
-    jitter.
-
-    focus: how often a crop is centred on a class drawn evenly from those in the picture (thin things are rare).
-    """
-
-    crop: tuple[int, int]
-    scale: tuple[float, float] = (0.6, 1.8)
-    rotation: float = 10.0
-    colour: float = 0.3
-    focus: float = 0.5
+Direction = Literal["both", "past"]
 
 
 class Source:
     """The frames of one folder at the network's size, decoded once and kept in memory.
 
-    max_distance: how many frames away a neighbour may be; 0 where frames are not consecutive, and the neighbour is the
-    same picture seen by a camera that moved. hold_out: stems (a glob pattern) that are never trained on, nor are they
-    neighbours. Raises ValueError when nothing is left.
+    max_distance: how many frames away a neighbour may be, each distance from 1 up as often; 0 where frames are not
+    consecutive, and the neighbour is the same picture seen by a camera that moved. hold_out: stems (a glob pattern)
+    that are never trained on, nor are they neighbours. direction: where neighbours lie; "both", before or after with
+    even chances, is the published recipe; "past" is what a robot does, whose keyframes are older than the frame.
+
+    Raises ValueError when nothing is left, or for a negative distance or an unknown direction.
     """
 
-    def __init__(self, folder: LabelledFolder, config: ModelConfig, max_distance: int, hold_out: str = "") -> None:
+    def __init__(
+        self,
+        folder: LabelledFolder,
+        config: ModelConfig,
+        max_distance: int,
+        hold_out: str = "",
+        direction: Direction = "both",
+    ) -> None:
+        if max_distance < 0:
+            raise ValueError(f"{folder.root}: max_distance is {max_distance}; expected at least 0")
+        if direction not in get_args(Direction):
+            raise ValueError(
+                f"{folder.root}: direction is {direction!r}; expected one of {', '.join(get_args(Direction))}"
+            )
         kept = [i for i in range(len(folder)) if not (hold_out and fnmatch(folder.stem(i), hold_out))]
         if not kept:
             raise ValueError(f"{folder.root}: hold_out={hold_out!r} leaves no frame to train on")
         self.max_distance = max_distance
+        self.direction = direction
         # Where the kept frames lie in the folder: across a gap that hold_out leaves, frames are not close.
         self._positions = kept
         self._at = {position: index for index, position in enumerate(kept)}
@@ -62,18 +67,27 @@ class Source:
             self.labels.append(mask_to_size(folder.label(index), size))
 
     def neighbour(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """A frame up to `max_distance` before or after `index` in the folder; itself where there is none."""
-        distance = int(rng.integers(1, self.max_distance + 1)) * (1 if rng.random() < 0.5 else -1)
-        here = self._positions[index]
-        closest_first = sorted(range(-self.max_distance, self.max_distance + 1), key=abs)
-        wanted = [here + distance, here - distance, *(here + offset for offset in closest_first[1:]), here]
-        return self.images[next(self._at[position] for position in wanted if position in self._at)]
+        """A frame 1 to `max_distance` frames away from `index` in the folder, each distance and side as often.
+
+        Where that frame is missing (the end of a clip, or held out): "both" takes the one as far on the other side,
+        else the closest; "past" the closest before, else the closest after. The frame itself where there is none.
+        """
+        here, reach = self._positions[index], self.max_distance
+        distance = int(rng.integers(1, reach + 1))
+        side = 1 if rng.random() < 0.5 else -1  # drawn for "past" too, so that the rest of a pair stays the same
+        before, after = range(-1, -reach - 1, -1), range(1, reach + 1)
+        if self.direction == "past":
+            wanted = [-distance, *before, *after, 0]
+        else:
+            wanted = [side * distance, -side * distance, *sorted([*before, *after], key=abs), 0]
+        return self.images[next(self._at[here + offset] for offset in wanted if here + offset in self._at)]
 
 
 class PairDataset(Dataset[Pair]):
     """`length` pairs drawn from sources by their shares: (labelled (3, h, w), neighbour (3, h, w), target (h, w)).
 
-    Images are float32, normalised as the model's config says; the target is int64 with 255 ignored.
+    Images are float32, normalised as the model's config says; the target is int64 with 255 ignored. Of a still's pair
+    only the neighbour depends on `augmentation.motion`.
     """
 
     def __init__(
@@ -89,6 +103,7 @@ class PairDataset(Dataset[Pair]):
         self.shares = np.asarray(shares, np.float64) / np.sum(shares)
         self.config = config
         self.augmentation = augmentation
+        self.things = thing_ids(labels_for(config.num_classes, config.label_set, config.class_names).names)
         self.length = length
         self.seed = seed
 
@@ -103,23 +118,41 @@ class PairDataset(Dataset[Pair]):
         at = int(rng.integers(len(source.images)))
         image, label = source.images[at], source.labels[at]
         other = source.neighbour(at, rng) if source.max_distance else image
-        matrix = _crop_matrix(label, self.augmentation, rng)
-        moved = matrix if source.max_distance else _camera_motion(self.augmentation.crop, rng) @ matrix
+        matrix = crop_matrix(label, self.augmentation, rng)
+        if source.max_distance or not self.augmentation.motion:
+            neighbour = self._cut(other, matrix)
+        else:
+            neighbour = self._moved(image, label, matrix, np.random.default_rng((self.seed, index, 1)))
         height, width = self.augmentation.crop
         target = cv2.warpAffine(
             label, matrix[:2], (width, height), flags=cv2.INTER_NEAREST, borderValue=(UNLABELLED,) * 4
         )
         return (
-            self._finish(image, matrix, rng),
-            self._finish(other, moved, rng),
+            self._finish(self._cut(image, matrix), rng),
+            self._finish(neighbour, rng),
             torch.from_numpy(target.astype(np.int64)),
         )
 
-    def _finish(self, image: np.ndarray, matrix: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    def _cut(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         height, width = self.augmentation.crop
-        mean = [round(255 * m) for m in self.config.mean]
-        warped = cv2.warpAffine(image, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderValue=mean)
-        pixels = _jittered(warped.astype(np.float32) / 255, self.augmentation.colour, rng)
+        return cv2.warpAffine(
+            image, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderValue=self._mean_colour()
+        )
+
+    def _moved(self, image: np.ndarray, label: np.ndarray, matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The picture moves behind its border, as it does in a clip."""
+        height, width = self.augmentation.crop
+        moved = seen_again(image, label, matrix, self.augmentation.crop, self.augmentation.motion, self.things, rng)
+        inside = cv2.warpAffine(np.ones_like(label), matrix[:2], (width, height), flags=cv2.INTER_NEAREST)
+        if not inside.all():
+            moved[inside == 0] = self._mean_colour()
+        return moved
+
+    def _mean_colour(self) -> list[int]:
+        return [round(255 * m) for m in self.config.mean]
+
+    def _finish(self, image: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+        pixels = jittered(image.astype(np.float32) / 255, self.augmentation.colour, rng)
         pixels = (pixels - np.array(self.config.mean, np.float32)) / np.array(self.config.std, np.float32)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
@@ -136,51 +169,3 @@ def class_frequencies(sources: Sequence[Source], shares: Sequence[float], classe
     if not total.any():
         raise ValueError("no frame of any source has a labelled pixel; expected class ids in the labels")
     return total / total.sum()
-
-
-def _crop_matrix(label: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """3x3: from a picture's pixels to the crop's, with scale, rotation, flip and place drawn."""
-    height, width = augmentation.crop
-    scale = np.exp(rng.uniform(*np.log(augmentation.scale)))
-    angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
-    flip = -1.0 if rng.random() < 0.5 else 1.0
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    linear = np.array([[flip * cos, -sin], [flip * sin, cos]])
-    centre = _crop_centre(label, (height / scale, width / scale), augmentation.focus, rng)
-    target = np.array([width / 2, height / 2])
-    return np.vstack([np.column_stack([linear, target - linear @ centre]), [0, 0, 1]])
-
-
-def _crop_centre(label: np.ndarray, extent: tuple[float, float], focus: float, rng: np.random.Generator) -> np.ndarray:
-    """(x, y) in the picture. The crop stays inside where it is the smaller of the two, else it is about the middle."""
-    limits = [(min(e / 2, s / 2), max(s - e / 2, s / 2)) for e, s in zip(extent, label.shape, strict=True)]
-    y, x = (rng.uniform(low, high) for low, high in limits)
-    present = [c for c in np.unique(label) if c != UNLABELLED]
-    if present and rng.random() < focus:
-        rows, columns = np.nonzero(label == present[rng.integers(len(present))])
-        pick = rng.integers(len(rows))
-        y = np.clip(rows[pick] + rng.uniform(-0.3, 0.3) * extent[0], *limits[0])
-        x = np.clip(columns[pick] + rng.uniform(-0.3, 0.3) * extent[1], *limits[1])
-    return np.array([x, y])
-
-
-def _camera_motion(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """3x3: what a small turn and a small step forward or back do to a picture, about its centre."""
-    height, width = size
-    zoom = 1 + rng.uniform(-0.04, 0.04)
-    roll = np.deg2rad(rng.uniform(-1, 1))
-    cos, sin = zoom * np.cos(roll), zoom * np.sin(roll)
-    linear = np.array([[cos, -sin], [sin, cos]])
-    centre = np.array([width / 2, height / 2])
-    shift = np.array([rng.uniform(-0.04, 0.04) * width, rng.uniform(-0.02, 0.02) * height])
-    return np.vstack([np.column_stack([linear, centre - linear @ centre + shift]), [0, 0, 1]])
-
-
-def _jittered(pixels: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation and a slight tint of (H, W, 3) float32 RGB in 0..1."""
-    brightness, contrast, saturation = 1 + strength * rng.uniform(-1, 1, 3)
-    tint = 1 + 0.3 * strength * rng.uniform(-1, 1, 3)
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
-    pixels = grey + np.float32(saturation) * (pixels - grey)
-    pixels = (pixels - grey.mean()) * np.float32(contrast) + grey.mean()
-    return np.clip(pixels * (brightness * tint).astype(np.float32), 0, 1)
