@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import click
+from rich.logging import RichHandler
 
 from dcfm_ros.training.recipe import load_recipe
 from dcfm_ros.training.trainer import train
@@ -19,6 +20,7 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
 
     Goes on from the last checkpoint in the recipe's output folder, if there is one.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    # The progress bar is on the same console: log lines go above it.
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
     weights = train(load_recipe(recipe, overrides))
     click.echo(f"wrote {weights}")

@@ -6,12 +6,18 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
+
+_CHOICES = {
+    "optimizer": ("adamw", "sgd"),
+    "precision": ("fp32", "bf16", "fp16"),
+    "batch_norm": ("batch", "sync", "frozen"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,10 @@ class SourceRecipe:
 class Recipe:
     """Everything a run depends on. Sizes are (height, width) in pixels; a step is one batch of pairs.
 
-    encoder_lr, decoder_lr: peak learning rates of AdamW, reached after `warmup` steps; then they fall as
+    encoder_lr, decoder_lr: peak learning rates, reached after `warmup` steps; then they fall to `final_lr` as
     (1 - progress) ** poly_power.
+    batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
+    batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
     class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
     average: decay of the running mean of the weights that is validated and shipped.
     """
@@ -53,20 +61,32 @@ class Recipe:
     colour: float = 0.3
     focus: float = 0.5
     class_balance: float = 0.0
+    optimizer: str = "adamw"
     encoder_lr: float = 3e-4
     decoder_lr: float = 1e-3
     weight_decay: float = 0.01
     warmup: int = 100
     poly_power: float = 0.9
+    final_lr: float = 0.0
     average: float = 0.995
-    bf16: bool = True
+    clip_gradient: float = 5.0
+    precision: str = "bf16"
+    accumulate: int = 1
+    batch_norm: str = "batch"
+    workers: int = 0
+    log_every: int = 10
     validate_every: int = 500
     checkpoint_every: int = 50
-    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_at_least(self, 1, "steps", "batch", "validate_every", "checkpoint_every")
-        _check_at_least(self, 0, "seed", "warmup", "class_balance", "encoder_lr", "decoder_lr", "weight_decay")
+        _check_at_least(self, 1, "steps", "batch", "accumulate", "log_every", "validate_every", "checkpoint_every")
+        _check_at_least(self, 0, "seed", "warmup", "workers")
+        _check_at_least(self, 0, "class_balance", "encoder_lr", "decoder_lr", "final_lr", "weight_decay")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"recipe key {name!r} is {getattr(self, name)!r}; expected one of {', '.join(choices)}"
+                )
         if min(self.crop) < 1:
             raise ValueError(f"recipe key 'crop' is {self.crop}; expected a height and a width of at least 1")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -134,7 +154,7 @@ def _converted(value: Any, hint: Any) -> Any:
         if not isinstance(value, list) or len(value) != len(parts):
             raise TypeError
         return tuple(_converted(item, part) for item, part in zip(value, parts, strict=True))
-    if isinstance(value, bool) and hint is not bool:
+    if isinstance(value, bool):
         raise TypeError
     if hint in (int, float):
         number = float(value)  # YAML reads 3e-4 as a string
@@ -155,8 +175,8 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 def _in_words(hint: Any) -> str:
     if parts := _parts(hint):
         return f"a list of {', '.join(_in_words(part) for part in parts)}"
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}.get(hint, "a mapping")
+    return {int: "a whole number", float: "a number", str: "a string"}.get(hint, "a list")
 
 
 # A folder may be called 2024.
-_ACCEPTED: dict[Any, tuple[type, ...]] = {bool: (bool,), str: (str, int), Mapping[str, str]: (dict,)}
+_ACCEPTED: dict[Any, tuple[type, ...]] = {str: (str, int)}

@@ -52,7 +52,7 @@ def recipe(data: Path, tmp_path: Path) -> Recipe:
         crop=(64, 64),
         warmup=2,
         average=0.5,
-        bf16=False,
+        precision="fp32",
         validate_every=100,
         checkpoint_every=2,
     )
@@ -63,8 +63,8 @@ def totals(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The loss of each step that is run from now on."""
     seen: list[float] = []
 
-    def recorded(*args: object) -> Losses:
-        losses = dcfm_losses(*args)
+    def recorded(*args: object, **kwargs: object) -> Losses:
+        losses = dcfm_losses(*args, **kwargs)
         seen.append(losses.total.item())
         return losses
 
@@ -77,12 +77,12 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     losses = trainer.dcfm_losses
     taken = 0
 
-    def counted(*args: object) -> Losses:
+    def counted(*args: object, **kwargs: object) -> Losses:
         nonlocal taken
         if taken == steps:
             raise KeyboardInterrupt
         taken += 1
-        return losses(*args)
+        return losses(*args, **kwargs)
 
     monkeypatch.setattr(trainer, "dcfm_losses", counted)
 
@@ -216,9 +216,9 @@ def test_rare_classes_weigh_more_when_classes_are_balanced(recipe: Recipe, monke
     seen: dict[float, torch.Tensor] = {}
     for balance in (0.0, 0.5):
 
-        def remembered(*args: torch.Tensor, balance: float = balance) -> Losses:
+        def remembered(*args: torch.Tensor, balance: float = balance, **kwargs: torch.Tensor) -> Losses:
             seen[balance] = args[4]
-            return dcfm_losses(*args)
+            return dcfm_losses(*args, **kwargs)
 
         monkeypatch.setattr(trainer, "dcfm_losses", remembered)
         train(replace(recipe, steps=1, class_balance=balance, output=f"{recipe.output}{balance}"))
