@@ -1,1 +1,1 @@
-"""Labelled images and clips, and the rendered drive with exact labels."""
+"""Labelled images and clips (`open.open_dataset` opens them), and the rendered drive with exact labels."""

@@ -1,22 +1,17 @@
-"""A folder of labelled images: what is read, and what is refused by the name of the file."""
+"""A folder where every image has a label: what is read, and what is refused by the name of the file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from dataset_files import RED
+from dataset_files import write_pixels as write
 
 from dcfm_ros.datasets.folder import DatasetError, LabelledFolder
 
-RED = np.full((4, 6, 3), (200, 10, 30), np.uint8)
 IDS = np.array([[0, 1, 2], [10, 255, 0]], np.uint8)
-
-
-def write(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(exist_ok=True)
-    assert cv2.imwrite(str(path), pixels[..., ::-1] if pixels.ndim == 3 else pixels)
 
 
 @pytest.fixture
