@@ -22,12 +22,13 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class SourceRecipe:
-    """path: a folder under `data_root`. share: how often it is drawn. max_distance, hold_out: see pairs.Source."""
+    """path: a folder under `data_root`. share: how often it is drawn. The others: see pairs.Source."""
 
     path: str
     share: float
     max_distance: int = 0
     hold_out: str = ""
+    direction: str = "both"
 
     def __post_init__(self) -> None:
         _check_at_least(self, 0, "max_distance")
@@ -43,7 +44,9 @@ class Recipe:
     (1 - progress) ** poly_power.
     batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
     batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
+    motion: how far a still's neighbour is from it; see augmentation.Augmentation.
     class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
+    reused, consistency, distillation, ohem: see losses.LossOptions; an ohem of 1 is all pixels, as published.
     average: decay of the running mean of the weights that is validated and shipped.
     """
 
@@ -60,7 +63,12 @@ class Recipe:
     rotation: float = 10.0
     colour: float = 0.3
     focus: float = 0.5
+    motion: float = 1.0
     class_balance: float = 0.0
+    reused: float = 0.4
+    consistency: float = 10.0
+    distillation: float = 0.0
+    ohem: float = 1.0
     optimizer: str = "adamw"
     encoder_lr: float = 3e-4
     decoder_lr: float = 1e-3

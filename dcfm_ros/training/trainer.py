@@ -25,7 +25,7 @@ from dcfm_ros.imaging.geometry import network_size, resize_to_network
 from dcfm_ros.imaging.labels import UNLABELLED
 from dcfm_ros.model import DCFM, create_model, save_weights
 from dcfm_ros.model.pretrained import initialise
-from dcfm_ros.training.losses import Losses, dcfm_losses
+from dcfm_ros.training.losses import Losses, LossOptions, dcfm_losses
 from dcfm_ros.training.pairs import Augmentation, Pair, PairDataset, Source, class_frequencies
 from dcfm_ros.training.recipe import Recipe, SourceRecipe
 
@@ -60,7 +60,7 @@ def train(recipe: Recipe) -> Path:
     dataset, class_weights = _data(model, recipe)
     optimizer = _optimizer(model, recipe)
     schedule = LambdaLR(optimizer, _learning_rate_factors(optimizer, recipe))
-    losses_of = _Losses(_with_batch_norm(model, recipe), class_weights.to(accelerator.device))
+    losses_of = _Losses(_with_batch_norm(model, recipe), class_weights.to(accelerator.device), _loss_options(recipe))
     losses_of, optimizer = accelerator.prepare(losses_of, optimizer)
     state = _State(model, averaged, optimizer, schedule)
     checkpoint = output / "checkpoint.pt"
@@ -128,14 +128,16 @@ def validate(model: DCFM, recipe: Recipe) -> SegmentationScore:
 class _Losses(nn.Module):
     """The losses as one forward pass: what distributed training hooks into."""
 
-    def __init__(self, model: DCFM, class_weights: Tensor) -> None:
+    def __init__(self, model: DCFM, class_weights: Tensor, options: LossOptions) -> None:
         super().__init__()
         self.model = model
+        self.options = options
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, labelled: Tensor, neighbour: Tensor, target: Tensor, pixel_share: Tensor) -> Losses:
+        weights = self.get_buffer("class_weights")
         return dcfm_losses(
-            self.model, labelled, neighbour, target, self.get_buffer("class_weights"), pixel_share=pixel_share
+            self.model, labelled, neighbour, target, weights, pixel_share=pixel_share, options=self.options
         )
 
 
@@ -190,13 +192,21 @@ def _validate_and_keep_best(state: _State, recipe: Recipe, accelerator: Accelera
 
 
 def _data(model: DCFM, recipe: Recipe) -> tuple[PairDataset, Tensor]:
-    sources = [Source(_folder(s, model, recipe), model.config, s.max_distance, s.hold_out) for s in recipe.sources]
+    sources = [
+        Source(_folder(s, model, recipe), model.config, s.max_distance, s.hold_out, s.direction)  # type: ignore[arg-type]
+        for s in recipe.sources
+    ]
     shares = [s.share for s in recipe.sources]
-    augmentation = Augmentation(recipe.crop, recipe.scale, recipe.rotation, recipe.colour, recipe.focus)
+    augmentation = Augmentation(recipe.crop, recipe.scale, recipe.rotation, recipe.colour, recipe.focus, recipe.motion)
     dataset = PairDataset(sources, shares, model.config, augmentation, recipe.steps * recipe.batch, recipe.seed)
     frequencies = torch.from_numpy(class_frequencies(sources, shares, model.config.num_classes)).float()
     weights = frequencies.clamp(min=1e-4) ** -recipe.class_balance
     return dataset, weights / (weights * frequencies).sum()
+
+
+def _loss_options(recipe: Recipe) -> LossOptions:
+    ohem = recipe.ohem if recipe.ohem != 1 else None
+    return LossOptions(recipe.reused, recipe.consistency, recipe.distillation, ohem)
 
 
 def _folder(source: SourceRecipe, model: DCFM, recipe: Recipe) -> LabelledFolder:

@@ -225,3 +225,29 @@ def test_rare_classes_weigh_more_when_classes_are_balanced(recipe: Recipe, monke
     torch.testing.assert_close(seen[0.0], torch.ones(11))
     sky, road, car = (seen[0.5][index].item() for index in (0, 3, 8))
     assert car > 1.2 * max(sky, road)
+
+
+def test_the_recipes_loss_options_are_what_is_minimised(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Losses] = []
+
+    def remembered(*args: object, **kwargs: object) -> Losses:
+        seen.append(dcfm_losses(*args, **kwargs))
+        return seen[-1]
+
+    monkeypatch.setattr(trainer, "dcfm_losses", remembered)
+    train(replace(recipe, steps=1, consistency=0.0, distillation=0.5, ohem=0.2))
+    train(replace(recipe, steps=1, output=f"{recipe.output}2"))
+    hard, plain = seen
+    assert (hard.consistency, plain.distillation) == (0, 0)
+    assert hard.distillation > 0 and plain.consistency > 0
+    assert hard.individual > plain.individual
+    assert hard.total.item() == pytest.approx(
+        (hard.individual + 0.4 * hard.reused + 0.5 * hard.distillation).item(), rel=1e-6
+    )
+
+
+def test_an_impossible_loss_option_is_refused(recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match="ohem is 2"):
+        train(replace(recipe, ohem=2.0))
+    with pytest.raises(ValueError, match="direction is 'future'"):
+        train(replace(recipe, sources=(replace(recipe.sources[0], direction="future"),)))
