@@ -13,15 +13,17 @@ from labelled_folders import street_like, write_folder
 
 from dcfm_ros.datasets.folder import LabelledFolder
 from dcfm_ros.model import ModelConfig, model_config
-from dcfm_ros.training.pairs import Augmentation, PairDataset, Source, class_frequencies
+from dcfm_ros.training.pairs import Augmentation, Direction, PairDataset, Source, class_frequencies
 
 SIZE = (64, 96)
 CONFIG = replace(model_config("camvid_resnet18"), input_size=SIZE)
 PLAIN = Augmentation(crop=SIZE, scale=(1, 1), rotation=0, colour=0, focus=0)
 
 
-def source(root: Path, max_distance: int = 0, hold_out: str = "", config: ModelConfig = CONFIG) -> Source:
-    return Source(LabelledFolder(root, 11), config, max_distance, hold_out)
+def source(
+    root: Path, max_distance: int = 0, hold_out: str = "", config: ModelConfig = CONFIG, direction: Direction = "both"
+) -> Source:
+    return Source(LabelledFolder(root, 11), config, max_distance, hold_out, direction)
 
 
 def dataset(sources: Sequence[Source], augmentation: Augmentation, seed: int = 1, length: int = 40) -> PairDataset:
@@ -139,6 +141,44 @@ def test_a_neighbour_is_another_frame_close_by(numbered: Path, max_distance: int
     assert {labelled for labelled, _ in drawn} == set(range(12))
     distances = {neighbour - labelled for labelled, neighbour in drawn}
     assert distances == {*range(-max_distance, 0), *range(1, max_distance + 1)}
+
+
+@pytest.mark.parametrize(("direction", "sides"), [("both", (-1, 1)), ("past", (-1,))])
+def test_every_distance_is_drawn_as_often(numbered: Path, direction: Direction, sides: tuple[int, ...]) -> None:
+    """Where the clip goes on far enough on both sides."""
+    pairs = dataset([source(numbered, 3, direction=direction)], PLAIN, length=1200)
+    drawn = [numbers(pairs[index]) for index in range(1200)]
+    apart = [neighbour - labelled for labelled, neighbour in drawn if 3 <= labelled <= 8]
+    expected = {side * distance for side in sides for distance in (1, 2, 3)}
+    assert set(apart) == expected
+    counts = np.array([apart.count(offset) for offset in expected])
+    even = len(apart) / len(expected)
+    assert ((counts - even) ** 2 / even).sum() < 15  # chi squared, at most five degrees of freedom: 1 of 100 is above
+
+
+@pytest.mark.parametrize("hold_out", ["", "f00[4-6]"])
+def test_neighbours_of_the_past_lie_before_their_frame(numbered: Path, hold_out: str) -> None:
+    pairs = dataset([source(numbered, 4, hold_out, direction="past")], PLAIN, length=200)
+    drawn = [numbers(pairs[index]) for index in range(200)]
+    assert {labelled for labelled, neighbour in drawn if neighbour > labelled} == {0}  # there, nothing is before it
+    assert all(neighbour == 1 for labelled, neighbour in drawn if labelled == 0)
+    assert not {number for pair in drawn for number in pair} & ({4, 5, 6} if hold_out else set())
+    assert all(labelled - neighbour <= 4 for labelled, neighbour in drawn)
+
+
+def test_the_direction_changes_nothing_but_the_neighbour(street: Path) -> None:
+    augmentation = Augmentation(crop=(48, 64))
+    both, past = (dataset([source(street, 3, direction=direction)], augmentation) for direction in ("both", "past"))
+    for index in range(20):
+        assert torch.equal(both[index][0], past[index][0])
+        assert torch.equal(both[index][2], past[index][2])
+
+
+def test_an_unknown_direction_and_a_negative_distance_are_refused(numbered: Path) -> None:
+    with pytest.raises(ValueError, match="direction is 'future'; expected one of both, past"):
+        source(numbered, 2, direction="future")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_distance is -1; expected at least 0"):
+        source(numbered, -1)
 
 
 def test_frames_that_are_held_out_are_never_drawn(numbered: Path) -> None:

@@ -1,0 +1,202 @@
+"""What may be changed about the losses: their weights, the hardest pixels alone, distillation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcfm_ros.model import DCFM, create_model
+from dcfm_ros.training.losses import Losses, LossOptions, cross_entropy, dcfm_losses, distillation
+
+CLASSES = 11
+
+
+@pytest.fixture(scope="module")
+def model() -> DCFM:
+    torch.manual_seed(0)
+    return create_model("camvid_mitb0").eval()
+
+
+@pytest.fixture(scope="module")
+def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Labelled frames, neighbours that differ from them, and a target with unlabelled rows."""
+    drawn = torch.Generator().manual_seed(1)
+    labelled, neighbour = torch.randn(2, 2, 3, 64, 64, generator=drawn)
+    target = torch.randint(0, CLASSES, (2, 64, 64), generator=drawn)
+    target[:, :8] = 255
+    return labelled, neighbour, target
+
+
+def losses_of(model: DCFM, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], **options: float) -> Losses:
+    return dcfm_losses(model, *batch, options=LossOptions(**options))
+
+
+def test_the_defaults_are_the_published_loss(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+    losses = dcfm_losses(model, *batch)
+    published = losses.individual + 0.4 * losses.reused + 10 * losses.consistency
+    torch.testing.assert_close(losses.total, published)
+    assert losses.distillation == 0
+    assert losses.consistency > 0
+    assert Losses._fields == ("total", "individual", "reused", "consistency", "distillation")
+
+
+def test_the_total_is_the_weighted_sum_of_the_terms(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+    plain = dcfm_losses(model, *batch)
+    losses = losses_of(model, batch, reused=0.7, consistency=3, distillation=2)
+    for name in ("individual", "reused", "consistency"):  # terms do not depend on weights
+        torch.testing.assert_close(getattr(losses, name), getattr(plain, name))
+    weighted = losses.individual + 0.7 * losses.reused + 3 * losses.consistency + 2 * losses.distillation
+    torch.testing.assert_close(losses.total, weighted)
+    assert losses.distillation > 0
+
+
+def test_without_consistency_only_cross_entropies_are_left(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+    losses = losses_of(model, batch, consistency=0)
+    assert losses.consistency == 0
+    torch.testing.assert_close(losses.total, losses.individual + 0.4 * losses.reused)
+
+
+def test_without_any_of_the_other_terms_the_neighbour_teaches_nothing(
+    model: DCFM, batch: tuple[torch.Tensor, ...]
+) -> None:
+    labelled, neighbour, target = batch
+    neighbour = neighbour.clone().requires_grad_()
+    dcfm_losses(model, labelled, neighbour, target, options=LossOptions(reused=0, consistency=0)).total.backward()
+    assert neighbour.grad is not None and not neighbour.grad.any()
+    dcfm_losses(
+        model, labelled, neighbour, target, options=LossOptions(reused=0, consistency=0, distillation=1)
+    ).total.backward()
+    assert neighbour.grad.any()
+
+
+def test_a_part_of_a_batch_counts_by_its_pixels(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+    whole = losses_of(model, batch, distillation=1)
+    part = dcfm_losses(model, *batch, pixel_share=0.25, options=LossOptions(distillation=1))
+    torch.testing.assert_close(part.individual, 0.25 * whole.individual)
+    torch.testing.assert_close(part.reused, 0.25 * whole.reused)
+    torch.testing.assert_close(part.distillation, whole.distillation)
+
+
+def test_hard_pixels_count_in_both_cross_entropies(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+    plain, hard = losses_of(model, batch), losses_of(model, batch, ohem=0.1)
+    assert hard.individual > plain.individual
+    assert hard.reused > plain.reused
+    torch.testing.assert_close(hard.consistency, plain.consistency)
+
+
+# The hardest pixels
+
+
+def drawn(seed: int, unlabelled: float) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(0, CLASSES, (2, 5, 6), generator=generator)
+    target[torch.rand(target.shape, generator=generator) < unlabelled] = 255
+    return 3 * torch.randn(2, CLASSES, 5, 6, generator=generator), target
+
+
+any_case = partial(given, st.integers(0, 10_000), st.floats(0, 0.95))
+
+
+@settings(max_examples=50, deadline=None)
+@any_case(st.floats(0.001, 1))
+def test_the_hardest_labelled_pixels_are_kept(seed: int, unlabelled: float, fraction: float) -> None:
+    logits, target = drawn(seed, unlabelled)
+    each = sorted(
+        (
+            -math.log(logits[b, :, y, x].softmax(0)[target[b, y, x]].item())
+            for b, y, x in (target != 255).nonzero().tolist()
+        ),
+        reverse=True,
+    )
+    kept = each[: max(1, round(fraction * len(each)))]
+    expected = sum(kept) / len(kept) if kept else 0.0
+    assert cross_entropy(logits, target, ohem=fraction).item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@any_case()
+def test_the_gradient_reaches_the_kept_pixels_alone(seed: int, unlabelled: float) -> None:
+    logits, target = drawn(seed, unlabelled)
+    logits.requires_grad_()
+    cross_entropy(logits, target, ohem=0.3).backward()
+    assert logits.grad is not None
+    reached = logits.grad.abs().sum(1) > 0
+    labelled = int((target != 255).sum())
+    assert not reached[target == 255].any()
+    assert reached.sum() == (max(1, round(0.3 * labelled)) if labelled else 0)
+
+
+@settings(max_examples=30, deadline=None)
+@any_case()
+def test_all_pixels_are_the_plain_cross_entropy(seed: int, unlabelled: float) -> None:
+    logits, target = drawn(seed, unlabelled)
+    for weights in (None, torch.linspace(0.5, 2, CLASSES)):
+        torch.testing.assert_close(
+            cross_entropy(logits, target, weights, ohem=1.0), cross_entropy(logits, target, weights)
+        )
+
+
+def test_class_weights_do_not_choose_the_pixels() -> None:
+    """A sure mistake in a light class is harder than a doubt in a heavy one."""
+    logits = torch.tensor([[0.0, 4.0], [0.0, 0.0]]).T.reshape(1, 2, 1, 2)  # of class 0: lost, and even
+    target = torch.zeros(1, 1, 2, dtype=torch.long)
+    target[0, 0, 1] = 1
+    hardest = cross_entropy(logits, target, torch.tensor([0.01, 100.0]), ohem=0.5)
+    assert hardest.item() == pytest.approx(math.log1p(math.exp(4)), rel=1e-5)
+
+
+# Distillation
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_distillation_is_the_divergence_of_the_student_from_the_teacher(seed: int) -> None:
+    teacher, student = drawn(seed, 0)[0], drawn(seed + 1, 0)[0]
+    p, q = teacher.softmax(1), student.softmax(1)
+    expected = (p * (p / q).log()).sum(1).mean()
+    torch.testing.assert_close(distillation(teacher, student), expected, rtol=1e-4, atol=1e-5)
+    assert distillation(teacher, teacher + 5).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_only_the_student_learns() -> None:
+    teacher, student = (drawn(seed, 0)[0].requires_grad_() for seed in (0, 1))
+    distillation(teacher, student).backward()
+    assert teacher.grad is None
+    assert student.grad is not None and student.grad.any()
+
+
+def test_a_frame_that_reuses_its_own_feature_has_nothing_to_learn(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+    labelled, _, target = batch
+    same = dcfm_losses(model, labelled, labelled, target, options=LossOptions(distillation=1))
+    assert same.distillation.item() == pytest.approx(0, abs=1e-6)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("name", ["reused", "consistency", "distillation"])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_an_impossible_weight_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"the weight '{name}' is {value}; expected a number of at least 0"):
+        LossOptions(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0, -0.5, 1.01, float("nan")])
+def test_an_impossible_fraction_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=rf"ohem is {value}; expected None or a fraction above 0 and at most 1"):
+        LossOptions(ohem=value)
+
+
+def test_options_are_off_by_default() -> None:
+    assert {field.name: field.default for field in fields(LossOptions)} == {
+        "reused": 0.4,
+        "consistency": 10.0,
+        "distillation": 0.0,
+        "ohem": None,
+    }
