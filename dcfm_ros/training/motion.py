@@ -8,23 +8,8 @@ import cv2
 import numpy as np
 
 # Names of classes that move by themselves, as CamVid, Cityscapes and VSPW have them.
-_THINGS = frozenset(
-    [
-        "car",
-        "truck",
-        "bus",
-        "train",
-        "motorcycle",
-        "bicycle",
-        "person",
-        "pedestrian",
-        "rider",
-        "cyclist",
-        "wheeled_machine",
-        "dog",
-        "horse",
-    ]
-)
+_VEHICLES = ("car", "truck", "bus", "train", "motorcycle", "bicycle", "wheeled_machine")
+_THINGS = {*_VEHICLES, "person", "pedestrian", "rider", "cyclist", "dog", "horse"}
 _MAX_PATCHES = 3
 # The largest turns (radians), sideways step (of the width) and step forward (how much the border is enlarged) at a
 # motion of 1. With them, as in recorded city drives five frames apart, the median pixel moves by about 1 % of the
