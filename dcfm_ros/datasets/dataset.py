@@ -64,9 +64,12 @@ class Clip:
         """
         if distance < 1:
             raise ValueError(f"distance is {distance}; expected 1 or more frames")
-        away = distance * self.step
-        wanted = (self.numbers[index] - away, self.numbers[index] + away)
-        return tuple(self._indices[number] for number in wanted if number in self._indices)
+        found = (self.shifted(index, -distance), self.shifted(index, distance))
+        return tuple(other for other in found if other is not None)
+
+    def shifted(self, index: int, offset: int) -> int | None:
+        """The index of the frame `offset` frames later in time, or earlier where it is negative; None if missing."""
+        return self._indices.get(self.numbers[index] + offset * self.step)
 
     @cached_property
     def _indices(self) -> dict[int, int]:

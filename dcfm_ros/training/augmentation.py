@@ -17,6 +17,7 @@ class Augmentation:
 
     focus: how often a crop is centred on a class drawn evenly from those in the picture (thin things are rare).
     motion: how far a still's neighbour is from it, see `motion.seen_again`; 1 is up to five frames of city driving.
+    colour_neighbour: whether the neighbour's colours are jittered too, each frame apart.
 
     Raises ValueError when `motion` is negative or no number.
     """
@@ -27,6 +28,7 @@ class Augmentation:
     colour: float = 0.3
     focus: float = 0.5
     motion: float = 1.0
+    colour_neighbour: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.motion < float("inf"):

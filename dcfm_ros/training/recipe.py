@@ -17,15 +17,20 @@ _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "precision": ("fp32", "bf16", "fp16"),
     "batch_norm": ("batch", "sync", "frozen"),
+    "picture": ("network", "source"),
 }
 
 
 @dataclass(frozen=True)
 class SourceRecipe:
-    """path: a folder under `data_root`. share: how often it is drawn. The others: see pairs.Source."""
+    """path: a folder under `data_root`. share: how often it is drawn. dataset, split: see datasets.open.open_dataset.
+    The others: see sources.Source.
+    """
 
     path: str
     share: float
+    dataset: str = "folder"
+    split: str = ""
     max_distance: int = 0
     hold_out: str = ""
     direction: str = "both"
@@ -44,6 +49,7 @@ class Recipe:
     (1 - progress) ** poly_power.
     batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
     batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
+    picture: the size at which pictures are cut; see sources.Source. clip_gradient: the largest norm; 0 is any.
     motion: how far a still's neighbour is from it; see augmentation.Augmentation.
     class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
     reused, consistency, distillation, ohem: see losses.LossOptions; an ohem of 1 is all pixels, as published.
@@ -62,6 +68,8 @@ class Recipe:
     scale: tuple[float, float] = (0.6, 1.8)
     rotation: float = 10.0
     colour: float = 0.3
+    colour_neighbour: bool = True
+    picture: str = "network"
     focus: float = 0.5
     motion: float = 1.0
     class_balance: float = 0.0
@@ -162,7 +170,7 @@ def _converted(value: Any, hint: Any) -> Any:
         if not isinstance(value, list) or len(value) != len(parts):
             raise TypeError
         return tuple(_converted(item, part) for item, part in zip(value, parts, strict=True))
-    if isinstance(value, bool):
+    if isinstance(value, bool) is not (hint is bool):
         raise TypeError
     if hint in (int, float):
         number = float(value)  # YAML reads 3e-4 as a string
@@ -183,7 +191,7 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 def _in_words(hint: Any) -> str:
     if parts := _parts(hint):
         return f"a list of {', '.join(_in_words(part) for part in parts)}"
-    return {int: "a whole number", float: "a number", str: "a string"}.get(hint, "a list")
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}.get(hint, "a list")
 
 
 # A folder may be called 2024.

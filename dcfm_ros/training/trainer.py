@@ -18,16 +18,19 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from dcfm_ros.datasets.folder import LabelledFolder
+from dcfm_ros.datasets.dataset import Dataset
+from dcfm_ros.datasets.open import open_dataset
 from dcfm_ros.evaluation.metrics import SegmentationScore
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size, resize_to_network
-from dcfm_ros.imaging.labels import UNLABELLED
+from dcfm_ros.imaging.labels import UNLABELLED, labels_for
 from dcfm_ros.model import DCFM, create_model, save_weights
 from dcfm_ros.model.pretrained import initialise
+from dcfm_ros.training.augmentation import Augmentation
 from dcfm_ros.training.losses import Losses, LossOptions, dcfm_losses
-from dcfm_ros.training.pairs import Augmentation, Pair, PairDataset, Source, class_frequencies
+from dcfm_ros.training.pairs import Pair, PairDataset
 from dcfm_ros.training.recipe import Recipe, SourceRecipe
+from dcfm_ros.training.sources import Source, class_frequencies
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +85,7 @@ def train(recipe: Recipe) -> Path:
                     losses = losses_of(*micro_batch, share)
                     accelerator.backward(losses.total)
                     parts.append(losses)
-                    if accelerator.sync_gradients:
+                    if accelerator.sync_gradients and recipe.clip_gradient:
                         accelerator.clip_grad_norm_(model.parameters(), recipe.clip_gradient)
                     optimizer.step()
                     optimizer.zero_grad()
@@ -113,9 +116,12 @@ def validate(model: DCFM, recipe: Recipe) -> SegmentationScore:
     device = next(model.parameters()).device
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (model.config.mean, model.config.std))
     for source in (s for s in recipe.sources if s.hold_out):
-        folder = _folder(source, model, recipe)
-        for index in (i for i in range(len(folder)) if fnmatch(folder.stem(i), source.hold_out)):
-            image, label = folder.image(index), torch.from_numpy(folder.label(index))
+        dataset = _dataset(source, model, recipe)
+        for clip, index in dataset.labelled():
+            if not fnmatch(clip.frames[index].stem, source.hold_out):
+                continue
+            image, label = dataset.read(clip, index)
+            assert label is not None
             size = network_size(image.shape[0], image.shape[1], model.config.input_size, model.config.size_multiple)
             pixels = torch.from_numpy(resize_to_network(Frame(image), size)).to(device).permute(2, 0, 1) / 255
             shallow = model.encode_shallow(((pixels - mean) / std)[None])
@@ -192,13 +198,13 @@ def _validate_and_keep_best(state: _State, recipe: Recipe, accelerator: Accelera
 
 
 def _data(model: DCFM, recipe: Recipe) -> tuple[PairDataset, Tensor]:
-    sources = [
-        Source(_folder(s, model, recipe), model.config, s.max_distance, s.hold_out, s.direction)  # type: ignore[arg-type]
-        for s in recipe.sources
-    ]
+    sources = [_source(source, model, recipe) for source in recipe.sources]
     shares = [s.share for s in recipe.sources]
-    augmentation = Augmentation(recipe.crop, recipe.scale, recipe.rotation, recipe.colour, recipe.focus, recipe.motion)
+    keys = ("crop", "scale", "rotation", "colour", "focus", "motion", "colour_neighbour")
+    augmentation = Augmentation(**{key: getattr(recipe, key) for key in keys})
     dataset = PairDataset(sources, shares, model.config, augmentation, recipe.steps * recipe.batch, recipe.seed)
+    if not recipe.class_balance:  # counting reads every label of the sources
+        return dataset, torch.ones(model.config.num_classes)
     frequencies = torch.from_numpy(class_frequencies(sources, shares, model.config.num_classes)).float()
     weights = frequencies.clamp(min=1e-4) ** -recipe.class_balance
     return dataset, weights / (weights * frequencies).sum()
@@ -209,8 +215,26 @@ def _loss_options(recipe: Recipe) -> LossOptions:
     return LossOptions(recipe.reused, recipe.consistency, recipe.distillation, ohem)
 
 
-def _folder(source: SourceRecipe, model: DCFM, recipe: Recipe) -> LabelledFolder:
-    return LabelledFolder(Path(recipe.data_root) / source.path, model.config.num_classes)
+def _source(source: SourceRecipe, model: DCFM, recipe: Recipe) -> Source:
+    return Source(
+        _dataset(source, model, recipe),
+        model.config,
+        source.max_distance,
+        source.hold_out,
+        source.direction,  # type: ignore[arg-type]
+        recipe.picture,  # type: ignore[arg-type]
+    )
+
+
+def _dataset(source: SourceRecipe, model: DCFM, recipe: Recipe) -> Dataset:
+    config = model.config
+    labels = labels_for(config.num_classes, config.label_set, config.class_names, config.palette)
+    dataset = open_dataset(source.dataset, Path(recipe.data_root) / source.path, source.split, labels)
+    if len(dataset.labels) != config.num_classes:
+        raise ValueError(
+            f"{dataset.root} has {len(dataset.labels)} classes; expected {config.num_classes}, as {config.name} has"
+        )
+    return dataset
 
 
 def _batches(dataset: PairDataset, recipe: Recipe, step: int, accelerator: Accelerator) -> Iterator[Pair]:

@@ -11,9 +11,12 @@ import pytest
 import torch
 from labelled_folders import street_like, write_folder
 
-from dcfm_ros.datasets.folder import LabelledFolder
+from dcfm_ros.datasets.folder import FolderDataset
+from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.model import ModelConfig, model_config
-from dcfm_ros.training.pairs import Augmentation, Direction, PairDataset, Source, class_frequencies
+from dcfm_ros.training.augmentation import Augmentation
+from dcfm_ros.training.pairs import PairDataset
+from dcfm_ros.training.sources import Direction, Source, class_frequencies
 
 SIZE = (64, 96)
 CONFIG = replace(model_config("camvid_resnet18"), input_size=SIZE)
@@ -23,7 +26,7 @@ PLAIN = Augmentation(crop=SIZE, scale=(1, 1), rotation=0, colour=0, focus=0)
 def source(
     root: Path, max_distance: int = 0, hold_out: str = "", config: ModelConfig = CONFIG, direction: Direction = "both"
 ) -> Source:
-    return Source(LabelledFolder(root, 11), config, max_distance, hold_out, direction)
+    return Source(FolderDataset(root, labels=CAMVID), config, max_distance, hold_out, direction)
 
 
 def dataset(sources: Sequence[Source], augmentation: Augmentation, seed: int = 1, length: int = 40) -> PairDataset:
@@ -291,3 +294,23 @@ def test_a_source_without_a_label_counts_nothing(tmp_path: Path, street: Path) -
     np.testing.assert_allclose(class_frequencies([source(street), empty], [1.0, 5.0], 11), expected)
     with pytest.raises(ValueError, match="no frame of any source has a labelled pixel"):
         class_frequencies([empty], [1.0], 11)
+
+
+def test_pictures_are_cut_at_the_networks_size_or_their_own(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, street_like(2, size=(128, 192)))
+    sizes = {
+        picture: Source(FolderDataset(root, labels=CAMVID), CONFIG, 0, picture=picture).labelled(0)[0].shape[:2]
+        for picture in ("network", "source")
+    }
+    assert sizes == {"network": SIZE, "source": (128, 192)}
+    with pytest.raises(ValueError, match="picture is 'small'; expected one of network, source"):
+        Source(FolderDataset(root, labels=CAMVID), CONFIG, 0, picture="small")  # type: ignore[arg-type]
+
+
+def test_the_neighbours_colours_can_be_left_as_they_are(numbered: Path) -> None:
+    jitter = replace(PLAIN, colour=0.5, colour_neighbour=False)
+    pairs = dataset([source(numbered, 1)], jitter, length=40)
+    greys = [pixels(pairs[index][1])[32, 48, 0] for index in range(40)]
+    assert all(abs(grey / 20 - round(grey / 20)) < 0.06 for grey in greys)  # frame i is the grey 20 * i
+    shown = [pixels(pairs[index][0])[32, 48, 0] for index in range(40)]
+    assert any(abs(grey / 20 - round(grey / 20)) > 0.2 for grey in shown)

@@ -12,11 +12,13 @@ import pytest
 import torch
 from labelled_folders import street_like, write_folder
 
-from dcfm_ros.datasets.folder import LabelledFolder
+from dcfm_ros.datasets.folder import FolderDataset
 from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES
 from dcfm_ros.model import model_config
+from dcfm_ros.training.augmentation import Augmentation
 from dcfm_ros.training.motion import seen_again, thing_ids
-from dcfm_ros.training.pairs import Augmentation, PairDataset, Source
+from dcfm_ros.training.pairs import PairDataset
+from dcfm_ros.training.sources import Source
 
 SIZE = (64, 96)
 CONFIG = replace(model_config("camvid_resnet18"), input_size=SIZE)
@@ -27,7 +29,7 @@ CAR = 8
 def pairs_of(
     root: Path, augmentation: Augmentation, seed: int = 1, length: int = 30, hold_out: str = ""
 ) -> PairDataset:
-    source = Source(LabelledFolder(root, 11), CONFIG, 0, hold_out)
+    source = Source(FolderDataset(root, labels=CAMVID), CONFIG, 0, hold_out)
     return PairDataset([source], [1.0], CONFIG, augmentation, length, seed)
 
 

@@ -251,3 +251,13 @@ def test_an_impossible_loss_option_is_refused(recipe: Recipe) -> None:
         train(replace(recipe, ohem=2.0))
     with pytest.raises(ValueError, match="direction is 'future'"):
         train(replace(recipe, sources=(replace(recipe.sources[0], direction="future"),)))
+
+
+def test_a_data_set_of_other_classes_is_refused(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "two", [(image, (label > 3).astype("uint8")) for image, label in street_like(2)])
+    (root / "classes.yaml").write_text("- {name: rest, color: [0, 0, 0]}\n- {name: car, color: [0, 0, 142]}\n")
+    source = SourceRecipe("two", 1.0)
+    with pytest.raises(ValueError, match="two has 2 classes; expected 11, as camvid_mitb0 has"):
+        train(replace(recipe, data_root=str(tmp_path), sources=(source,)))
+    with pytest.raises(DatasetError, match="the kind of data set is 'kitti'"):
+        train(replace(recipe, sources=(replace(source, path="street", dataset="kitti"),)))
