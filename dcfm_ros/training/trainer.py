@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -46,6 +47,7 @@ def train(recipe: Recipe) -> Path:
     torch.manual_seed(recipe.seed)
     output = Path(recipe.output)
     output.mkdir(parents=True, exist_ok=True)
+    AcceleratorState._reset_state()  # it outlives an earlier run of this process, with that run's precision
     accelerator = Accelerator(
         mixed_precision=recipe.precision if recipe.precision != "fp32" else "no",
         gradient_accumulation_steps=recipe.accumulate,

@@ -91,7 +91,7 @@ def test_an_unknown_recipe_key_is_one_line_that_names_the_nearest(tmp_path: Path
 def test_data_that_is_not_there_is_one_line(tmp_path: Path, called: Callable[..., Done]) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"sources: [{{path: a, share: 1}}]\ndata_root: {tmp_path}\noutput: {tmp_path / 'run'}\n")
-    assert_one_line(called("train", str(recipe)), f"{tmp_path / 'a'} has no folder images/")
+    assert_one_line(called("train", str(recipe)), f"{tmp_path / 'a'} is no folder; expected a data set")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, called: Callable[..., Done]) -> None:

@@ -261,3 +261,8 @@ def test_a_data_set_of_other_classes_is_refused(recipe: Recipe, data: Path, tmp_
         train(replace(recipe, data_root=str(tmp_path), sources=(source,)))
     with pytest.raises(DatasetError, match="the kind of data set is 'kitti'"):
         train(replace(recipe, sources=(replace(source, path="street", dataset="kitti"),)))
+
+
+def test_one_process_can_train_in_one_precision_after_another(recipe: Recipe) -> None:
+    for precision in ("bf16", "fp32"):
+        train(replace(recipe, steps=1, precision=precision, output=f"{recipe.output}_{precision}"))
