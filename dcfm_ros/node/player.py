@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.node.messages import image_message, stamp_ns
+from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.recordings import Recording, RecordingError, open_recording
 
 _MATCHING_TIMEOUT_S = 60.0
@@ -153,7 +154,7 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort, ExternalShutdownException):
         return 130
     finally:
-        rclpy.try_shutdown()
+        shut_down()
     return 0
 
 

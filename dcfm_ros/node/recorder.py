@@ -22,6 +22,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
 from dcfm_ros.node.messages import Timing, read_timing, stamp_ns
+from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.recordings.writers import MaskWriter, VideoWriter
 
 TIMING_COLUMNS = (
@@ -177,7 +178,7 @@ def main(args: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     finally:
-        rclpy.try_shutdown()
+        shut_down()
     return 0
 
 

@@ -22,6 +22,7 @@ from dcfm_ros.imaging.overlay import colorize, overlay
 from dcfm_ros.node import messages
 from dcfm_ros.node.diagnostics import Diagnostics, Latencies
 from dcfm_ros.node.parameters import Settings, declare, read_settings
+from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.node.worker import RejectedError, Worker
 from dcfm_ros.streaming import FixedInterval, Segmentation, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
@@ -244,10 +245,13 @@ def main(args: list[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # how a node is meant to end
+    except RuntimeError:
+        if rclpy.ok():  # else a signal took ROS away from under a callback
+            raise
     finally:
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        shut_down()
     return 0
 
 
