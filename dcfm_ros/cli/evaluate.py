@@ -54,7 +54,9 @@ def command(
     )
     result = evaluate(segmenter, track(_pairs(paths, labels), "evaluating", total=len(paths)))
     if json_file is not None:
-        json_file.write_text(json.dumps(asdict(result), indent=2) + "\n")
+        scores = asdict(result)
+        document = {"mIoU": scores.pop("miou"), "wIoU": scores.pop("wiou")} | scores
+        json_file.write_text(json.dumps(document, indent=2) + "\n")
     _show(result)
 
 

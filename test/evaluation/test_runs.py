@@ -94,7 +94,7 @@ def test_the_command_scores_a_folder_and_writes_json(tmp_path: Path) -> None:
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert (scores["frames"], scores["labelled"], scores["keyframes"]) == (3, 1, 1)
     assert list(scores["by_distance"]) == ["1"]
-    assert 0 <= scores["miou"] <= 1
+    assert 0 <= scores["mIoU"] <= 1
     nothing = CliRunner().invoke(command, [*map(str, arguments), "--only", "night*"])
     assert nothing.exit_code == 2
     assert "night*" in nothing.output
