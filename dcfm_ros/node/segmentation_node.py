@@ -225,9 +225,14 @@ class SegmentationNode(LifecycleNode):
 
 
 def _same_image(one: Image, other: Image) -> bool:
-    """Whether a player sent the same image again. Many cameras repeat or never set stamps, so the pixels decide."""
-    return one.header.stamp == other.header.stamp and np.array_equal(
-        np.frombuffer(one.data, np.uint8), np.frombuffer(other.data, np.uint8)
+    """Whether a player sent the same image again. Cameras repeat stamps, so every field and pixel must be equal; an
+    image without a stamp is never one that was sent again.
+    """
+    fields = ("header", "height", "width", "encoding", "step", "is_bigendian")
+    return (
+        messages.stamp_ns(one.header) != 0
+        and all(getattr(one, field) == getattr(other, field) for field in fields)
+        and np.array_equal(np.frombuffer(one.data, np.uint8), np.frombuffer(other.data, np.uint8))
     )
 
 

@@ -94,6 +94,27 @@ def test_the_same_image_sent_again_is_answered_from_the_last_result(camera: Came
     assert after.index == timing.index + 1
 
 
+def test_the_same_bytes_in_another_shape_are_another_image(camera: Camera) -> None:
+    image = camera.picture(60, 80)
+    _, timing = camera.ask(image)
+    image.height, image.width, image.step = 80, 60, 180
+    mask, other = camera.ask(image)
+    assert (mask.height, mask.width) == (80, 60)
+    assert (other.index, other.reason) == (timing.index + 1, "size changed")
+    before = camera.counts()
+    image.step = 7  # the same bytes and stamp once more, under a header that lies
+    camera.send(image)
+    camera.status(lambda s: "rejected" in s.message)
+    assert camera.counts()["rejected"] == before["rejected"] + 1
+
+
+def test_equal_images_without_a_stamp_are_frames_of_their_own(camera: Camera) -> None:
+    image = camera.picture(stamp=0)
+    _, first = camera.ask(image)
+    _, second = camera.ask(image)
+    assert second.index == first.index + 1
+
+
 def broken(camera: Camera, **fields: object) -> Image:
     image = camera.picture()
     for name, value in fields.items():
