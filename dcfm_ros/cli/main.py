@@ -13,6 +13,7 @@ COMMANDS = {
     "models": "The configurations that exist.",
     "demo": "Segment a drive through the real node, and show what it saw and how fast.",
     "evaluate": "Accuracy on labelled frames.",
+    "render": "Write street drives with exact labels, to train on and to try things with.",
     "train": "Train a network as a recipe says.",
     "bench": "Time full frames, keyframes and other frames, as ratios.",
 }

@@ -62,13 +62,15 @@ def dcfm_losses(
     resize_first: bool | None = None,
     pixel_share: Tensor | float = 1.0,
     options: LossOptions = LossOptions(),
+    neighbour_target: Tensor | None = None,
 ) -> Losses:
     """One forward pass over pairs.
 
     labelled, neighbour: (B, 3, H, W) normalised images. target: (B, H, W) int64 ids of `labelled`, 255 ignored.
     class_weights: (classes,) weights of the cross-entropy, or None. resize_first: as in `DCFM.fuse`.
     pixel_share: factor of the cross-entropies, for a batch that is a part of a larger one: its labelled pixels times
-    the number of parts over those of all parts.
+    the number of parts over those of all parts. neighbour_target: ids of `neighbour`, as `target`; with them both
+    frames are learnt from alike: cross-entropies and distillation are means over both, each the other's keyframe.
     """
     batch = labelled.shape[0]
     shallow = model.encode_shallow(torch.cat([neighbour, labelled]))
@@ -78,18 +80,22 @@ def dcfm_losses(
     # Separate calls: batch norm takes the statistics of each on its own, as in the paper.
     fused_l = model.fused_feature(common_l, shallow_l, resize_first)
     fused_l_reused = model.fused_feature(common_u, shallow_l, resize_first)
-    fused_u = model.fused_feature(common_u, shallow_u, resize_first) if options.consistency else None
-    logits_l, logits_l_reused = model.head(fused_l), model.head(fused_l_reused)
+    logits, logits_reused = model.head(fused_l), model.head(fused_l_reused)
+    consistency = distilled = logits.new_zeros((), dtype=torch.float32)
+    if options.consistency or neighbour_target is not None:
+        fused_u = model.fused_feature(common_u, shallow_u, resize_first)
+        logits_u = model.head(fused_u)
+        if options.consistency:
+            consistency = _consistency(fused_l, fused_u, logits, logits_u)
+        if neighbour_target is not None:
+            logits_u_reused = model.fuse(common_l, shallow_u, resize_first)
+            logits, logits_reused = torch.cat([logits, logits_u]), torch.cat([logits_reused, logits_u_reused])
+            target = torch.cat([target, neighbour_target])
 
-    individual = pixel_share * cross_entropy(logits_l, target, class_weights, options.ohem)
-    reused = pixel_share * cross_entropy(logits_l_reused, target, class_weights, options.ohem)
-    consistency = distilled = individual.new_zeros(())
-    if fused_u is not None:
-        agree = logits_l.argmax(1, keepdim=True) == model.head(fused_u).argmax(1, keepdim=True)
-        mask = agree.to(fused_l.dtype)
-        consistency = F.mse_loss(mask * fused_l, mask * fused_u)
+    individual = pixel_share * cross_entropy(logits, target, class_weights, options.ohem)
+    reused = pixel_share * cross_entropy(logits_reused, target, class_weights, options.ohem)
     if options.distillation:
-        distilled = distillation(logits_l, logits_l_reused)
+        distilled = distillation(logits, logits_reused)
     weighted = options.reused * reused + options.consistency * consistency + options.distillation * distilled
     return Losses(individual + weighted, individual, reused, consistency, distilled)
 
@@ -117,6 +123,12 @@ def distillation(teacher: Tensor, student: Tensor) -> Tensor:
     """
     expected, found = _precise(teacher).detach().log_softmax(1), _precise(student).log_softmax(1)
     return F.kl_div(found, expected, reduction="none", log_target=True).sum(1).mean()
+
+
+def _consistency(fused_l: Tensor, fused_u: Tensor, logits_l: Tensor, logits_u: Tensor) -> Tensor:
+    """MSE of two (B, C', h, w) features where the classes agree, over all elements; no gradient through the classes."""
+    mask = (logits_l.argmax(1, keepdim=True) == logits_u.argmax(1, keepdim=True)).to(fused_l.dtype)
+    return F.mse_loss(mask * fused_l, mask * fused_u)
 
 
 def _hardest(logits: Tensor, target: Tensor, fraction: float) -> Tensor:

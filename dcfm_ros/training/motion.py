@@ -29,8 +29,8 @@ def seen_again(
     motion: float,
     things: Sequence[int],
     rng: np.random.Generator,
-) -> np.ndarray:
-    """The crop of a picture as it looks a few frames earlier or later: (h, w, 3) uint8.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The crop of a picture and of its label a few frames earlier or later: (h, w, 3) and (h, w) uint8.
 
     The camera turns a little and takes a step along its view and sideways: what is near, by a smooth random depth,
     moves more. Up to three patches (ellipses, rectangles, or regions of a class in `things`) move by themselves. What
@@ -45,7 +45,8 @@ def seen_again(
     sources = _positions(to_picture.astype(np.float32), size, size)
     sources += flow
     _move_patches(sources, label, amount, things, rng)
-    return _sampled(image, sources, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+    moved = _sampled(image, sources, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+    return moved, _sampled(label, sources, cv2.INTER_NEAREST, cv2.BORDER_REFLECT_101)
 
 
 def thing_ids(names: Sequence[str]) -> tuple[int, ...]:

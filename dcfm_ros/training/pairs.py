@@ -6,6 +6,7 @@ Every pair is a function of (seed, index) alone, so that a run that was stopped 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,14 +19,23 @@ from dcfm_ros.training.augmentation import Augmentation, crop_matrix, jittered
 from dcfm_ros.training.motion import seen_again, thing_ids
 from dcfm_ros.training.sources import Source
 
-Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+class Pair(NamedTuple):
+    """A pair, or a batch (B, ...) of them.
+
+    labelled, neighbour: (3, h, w) float32, normalised as the model's config says. target, neighbour_target: (h, w) int64
+    ids of both, 255 ignored; all 255 where the neighbour has no label.
+    """
+
+    labelled: torch.Tensor
+    neighbour: torch.Tensor
+    target: torch.Tensor
+    neighbour_target: torch.Tensor
 
 
 class PairDataset(Dataset[Pair]):
-    """`length` pairs drawn from sources by their shares: (labelled (3, h, w), neighbour (3, h, w), target (h, w)).
-
-    Images are float32, normalised as the model's config says; the target is int64 with 255 ignored. Of a still's pair
-    only the neighbour depends on `augmentation.motion`.
+    """`length` pairs drawn from sources by their shares. Of a still's pair only the neighbour depends on
+    `augmentation.motion`.
     """
 
     def __init__(
@@ -55,20 +65,18 @@ class PairDataset(Dataset[Pair]):
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         at = int(rng.integers(len(source)))
         image, label = source.labelled(at)
-        other = source.neighbour(at, rng) if source.max_distance else image
+        other, other_label = source.neighbour(at, rng) if source.max_distance else (image, label)
         matrix = crop_matrix(label, self.augmentation, rng)
         if source.max_distance or not self.augmentation.motion:
-            neighbour = self._cut(other, matrix)
+            neighbour, neighbour_target = self._cut(other, matrix), self._cut_label(other_label, matrix)
         else:
-            neighbour = self._moved(image, label, matrix, np.random.default_rng((self.seed, index, 1)))
-        height, width = self.augmentation.crop
-        target = cv2.warpAffine(
-            label, matrix[:2], (width, height), flags=cv2.INTER_NEAREST, borderValue=(UNLABELLED,) * 4
-        )
-        return (
+            still_rng = np.random.default_rng((self.seed, index, 1))
+            neighbour, neighbour_target = self._moved(image, label, matrix, still_rng)
+        return Pair(
             self._finish(self._cut(image, matrix), rng),
             self._finish(neighbour, rng, self.augmentation.colour_neighbour),
-            torch.from_numpy(target.astype(np.int64)),
+            torch.from_numpy(self._cut_label(label, matrix).astype(np.int64)),
+            torch.from_numpy(neighbour_target.astype(np.int64)),
         )
 
     def _cut(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -77,14 +85,26 @@ class PairDataset(Dataset[Pair]):
             image, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderValue=self._mean_colour()
         )
 
-    def _moved(self, image: np.ndarray, label: np.ndarray, matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _cut_label(self, label: np.ndarray | None, matrix: np.ndarray) -> np.ndarray:
+        height, width = self.augmentation.crop
+        if label is None:
+            return np.full((height, width), UNLABELLED, np.uint8)
+        return cv2.warpAffine(
+            label, matrix[:2], (width, height), flags=cv2.INTER_NEAREST, borderValue=(UNLABELLED,) * 4
+        )
+
+    def _moved(
+        self, image: np.ndarray, label: np.ndarray, matrix: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The picture moves behind its border, as it does in a clip."""
         height, width = self.augmentation.crop
-        moved = seen_again(image, label, matrix, self.augmentation.crop, self.augmentation.motion, self.things, rng)
+        crop, motion = self.augmentation.crop, self.augmentation.motion
+        moved, moved_label = seen_again(image, label, matrix, crop, motion, self.things, rng)
         inside = cv2.warpAffine(np.ones_like(label), matrix[:2], (width, height), flags=cv2.INTER_NEAREST)
         if not inside.all():
             moved[inside == 0] = self._mean_colour()
-        return moved
+            moved_label[inside == 0] = UNLABELLED
+        return moved, moved_label
 
     def _mean_colour(self) -> list[int]:
         return [round(255 * m) for m in self.config.mean]

@@ -53,6 +53,7 @@ class Recipe:
     motion: how far a still's neighbour is from it; see augmentation.Augmentation.
     class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
     reused, consistency, distillation, ohem: see losses.LossOptions; an ohem of 1 is all pixels, as published.
+    both_labelled: learn from the neighbour's label too, where it has one; the published loss does not.
     average: decay of the running mean of the weights that is validated and shipped.
     """
 
@@ -77,6 +78,7 @@ class Recipe:
     consistency: float = 10.0
     distillation: float = 0.0
     ohem: float = 1.0
+    both_labelled: bool = False
     optimizer: str = "adamw"
     encoder_lr: float = 3e-4
     decoder_lr: float = 1e-3

@@ -72,8 +72,9 @@ class Source:
         """The labels of all, one after the other."""
         return (self.labelled(at)[1] for at in range(len(self)))
 
-    def neighbour(self, at: int, rng: np.random.Generator) -> np.ndarray:
-        """A frame 1 to `max_distance` frames away in its clip, each distance and side as often: (H, W, 3) uint8 RGB.
+    def neighbour(self, at: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """A frame 1 to `max_distance` frames away in its clip, each distance and side as often: (H, W, 3) uint8 RGB,
+        and its (H, W) uint8 ids, None where it has no label.
 
         Where that frame is missing (the end of a clip, or held out): "both" takes the one as far on the other side,
         else the closest; "past" the closest before, else the closest after. The frame itself where there is none.
@@ -89,7 +90,7 @@ class Source:
             wanted = [side * distance, -side * distance, *sorted([*before, *after], key=abs), 0]
         others = (clip.shifted(index, offset) for offset in wanted)
         other = next(i for i in others if i is not None and not self._is_held_out(clip, i))
-        return self._read(clip, other)[0]
+        return self._read(clip, other)
 
     def _is_held_out(self, clip: Clip, index: int) -> bool:
         return bool(self._hold_out) and fnmatch(clip.frames[index].stem, self._hold_out)

@@ -65,7 +65,7 @@ def train(recipe: Recipe) -> Path:
     dataset, class_weights = _data(model, recipe)
     optimizer = _optimizer(model, recipe)
     schedule = LambdaLR(optimizer, _learning_rate_factors(optimizer, recipe))
-    losses_of = _Losses(_with_batch_norm(model, recipe), class_weights.to(accelerator.device), _loss_options(recipe))
+    losses_of = _Losses(_with_batch_norm(model, recipe), class_weights.to(accelerator.device), recipe)
     losses_of, optimizer = accelerator.prepare(losses_of, optimizer)
     state = _State(model, averaged, optimizer, schedule)
     checkpoint = output / "checkpoint.pt"
@@ -80,11 +80,11 @@ def train(recipe: Recipe) -> Path:
             _freeze(model, recipe)
             micro_batches = [_on_device(next(batches), accelerator.device) for _ in range(recipe.accumulate)]
             parts: list[Losses] = []
-            shares = _pixel_shares([target for _, _, target in micro_batches], class_weights, accelerator)
+            shares = _pixel_shares([_targets(pair, recipe) for pair in micro_batches], class_weights, accelerator)
             for number, (micro_batch, share) in enumerate(zip(micro_batches, shares, strict=True)):
                 _seed(recipe, state.step, number, accelerator.process_index)
                 with accelerator.accumulate(losses_of):
-                    losses = losses_of(*micro_batch, share)
+                    losses = losses_of(micro_batch, share)
                     accelerator.backward(losses.total)
                     parts.append(losses)
                     if accelerator.sync_gradients and recipe.clip_gradient:
@@ -136,16 +136,23 @@ def validate(model: DCFM, recipe: Recipe) -> SegmentationScore:
 class _Losses(nn.Module):
     """The losses as one forward pass: what distributed training hooks into."""
 
-    def __init__(self, model: DCFM, class_weights: Tensor, options: LossOptions) -> None:
+    def __init__(self, model: DCFM, class_weights: Tensor, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
-        self.options = options
+        self.options = _loss_options(recipe)
+        self.both_labelled = recipe.both_labelled
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, labelled: Tensor, neighbour: Tensor, target: Tensor, pixel_share: Tensor) -> Losses:
-        weights = self.get_buffer("class_weights")
+    def forward(self, pair: Pair, pixel_share: Tensor) -> Losses:
         return dcfm_losses(
-            self.model, labelled, neighbour, target, weights, pixel_share=pixel_share, options=self.options
+            self.model,
+            pair.labelled,
+            pair.neighbour,
+            pair.target,
+            self.get_buffer("class_weights"),
+            pixel_share=pixel_share,
+            options=self.options,
+            neighbour_target=pair.neighbour_target if self.both_labelled else None,
         )
 
 
@@ -253,9 +260,15 @@ def _batches(dataset: PairDataset, recipe: Recipe, step: int, accelerator: Accel
 
 
 def _on_device(batch: Pair, device: torch.device) -> Pair:
-    labelled, neighbour, target = (tensor.to(device, non_blocking=True) for tensor in batch)
+    labelled, neighbour, *targets = (tensor.to(device, non_blocking=True) for tensor in batch)
     channels_last = torch.channels_last
-    return labelled.contiguous(memory_format=channels_last), neighbour.contiguous(memory_format=channels_last), target
+    images = (image.contiguous(memory_format=channels_last) for image in (labelled, neighbour))
+    return Pair(*images, *targets)
+
+
+def _targets(pair: Pair, recipe: Recipe) -> Tensor:
+    """The labels that the step learns from."""
+    return torch.cat([pair.target, pair.neighbour_target]) if recipe.both_labelled else pair.target
 
 
 def _pixel_shares(targets: list[Tensor], class_weights: Tensor, accelerator: Accelerator) -> Tensor:

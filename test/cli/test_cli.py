@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dcfm_ros import __version__
 from dcfm_ros.cli.main import COMMANDS, main
+from dcfm_ros.datasets.folder import FolderDataset
+from dcfm_ros.datasets.street import StreetConfig, StreetDrive
+from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.model.catalogue import available_models, model_config
 
 Done = subprocess.CompletedProcess[str]
@@ -114,3 +118,22 @@ def test_a_bench_of_no_rounds_is_a_mistake_of_usage(called: Callable[..., Done])
     done = called("bench", "--rounds", "0")
     assert done.returncode == 2
     assert "--rounds" in done.stderr
+
+
+def test_a_rendered_street_is_a_data_set(tmp_path: Path, called: Callable[..., Done]) -> None:
+    out = tmp_path / "street"
+    done = called("render", str(out), "--drives", "2", "--seed", "3", "--frames", "4", "--size", "64x96")
+    assert done.returncode == 0, done.stderr
+    data = FolderDataset(out, labels=CAMVID)
+    assert [clip.name for clip in data.clips] == ["0003_000000", "0004_000000"]
+    assert [len(clip) for clip in data.clips] == [len(clip.labels) for clip in data.clips] == [4, 4]
+    drive = StreetDrive(StreetConfig(seed=4, frames=4, height=64, width=96))
+    image, label = data.read(data.clips[1], 2)
+    np.testing.assert_array_equal(label, drive.label(2))
+    assert np.abs(image.astype(int) - drive.frame(2).pixels).mean() < 6  # JPEG
+
+
+def test_a_size_that_is_none_is_a_mistake_of_usage(tmp_path: Path, called: Callable[..., Done]) -> None:
+    done = called("render", str(tmp_path), "--size", "360")
+    assert done.returncode == 2
+    assert "--size is '360'; expected HEIGHTxWIDTH" in done.stderr

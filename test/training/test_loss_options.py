@@ -56,6 +56,26 @@ def test_the_total_is_the_weighted_sum_of_the_terms(model: DCFM, batch: tuple[to
     assert losses.distillation > 0
 
 
+def test_two_labelled_frames_are_each_the_others_keyframe(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+    """The mean over both: with as many labelled pixels, that of the pair and of the pair turned round."""
+    labelled, neighbour, target = batch
+    other = target.flip(2)
+    options = LossOptions(distillation=1)
+    both = dcfm_losses(model, *batch, options=options, neighbour_target=other)
+    one, turned = (
+        dcfm_losses(model, labelled, neighbour, target, options=options),
+        dcfm_losses(model, neighbour, labelled, other, options=options),
+    )
+    for term, first, second in zip(both, one, turned, strict=True):
+        torch.testing.assert_close(term, (first + second) / 2)
+
+
+def test_a_neighbour_without_labels_adds_no_cross_entropy(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+    none = torch.full_like(batch[2], 255)
+    both, plain = dcfm_losses(model, *batch, neighbour_target=none), dcfm_losses(model, *batch)
+    torch.testing.assert_close(both, plain)
+
+
 def test_without_consistency_only_cross_entropies_are_left(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
     losses = losses_of(model, batch, consistency=0)
     assert losses.consistency == 0

@@ -15,7 +15,7 @@ from dcfm_ros.datasets.folder import FolderDataset
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.model import ModelConfig, model_config
 from dcfm_ros.training.augmentation import Augmentation
-from dcfm_ros.training.pairs import PairDataset
+from dcfm_ros.training.pairs import Pair, PairDataset
 from dcfm_ros.training.sources import Direction, Source, class_frequencies
 
 SIZE = (64, 96)
@@ -51,7 +51,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("numbered"), frames)
 
 
-def numbers(pair: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> tuple[int, int]:
+def numbers(pair: Pair) -> tuple[int, int]:
     """Which frames of `numbered` a pair is made of, from the middle of its pictures."""
     labelled, neighbour = (round(pixels(image)[32, 48, 0] / 20) for image in pair[:2])
     assert pair[2][32, 48] == labelled % 11
@@ -84,10 +84,11 @@ def test_a_dataset_has_a_length_and_an_end(street: Path) -> None:
 
 
 def test_shapes_and_types(street: Path) -> None:
-    labelled, neighbour, target = dataset([source(street)], Augmentation(crop=(40, 72)))[0]
+    labelled, neighbour, target, neighbour_target = dataset([source(street)], Augmentation(crop=(40, 72)))[0]
     assert labelled.shape == neighbour.shape == (3, 40, 72)
-    assert target.shape == (40, 72)
-    assert (labelled.dtype, neighbour.dtype, target.dtype) == (torch.float32, torch.float32, torch.int64)
+    assert target.shape == neighbour_target.shape == (40, 72)
+    assert labelled.dtype == neighbour.dtype == torch.float32
+    assert target.dtype == neighbour_target.dtype == torch.int64
 
 
 # Labels
@@ -99,14 +100,16 @@ def test_no_label_is_invented(street: Path) -> None:
     assert seen == {0, 3, 8, 255}
 
 
-def test_labels_lie_on_the_pixels_that_they_were_drawn_on(street: Path) -> None:
-    """Whatever the geometry, red is car, blue is sky, grey is road."""
+@pytest.mark.parametrize("frame", ["labelled", "neighbour"])
+def test_labels_lie_on_the_pixels_that_they_were_drawn_on(street: Path, frame: str) -> None:
+    """Whatever the geometry and the motion, red is car, blue is sky, grey is road."""
     augmentation = Augmentation(crop=(48, 64), scale=(0.5, 2), rotation=30, colour=0, focus=0.5)
     pairs = dataset([source(street), source(street, 2)], augmentation)
     wrong = total = 0
     for index in range(40):
-        labelled, _, target = pairs[index]
-        red, _, blue = np.moveaxis(pixels(labelled), 2, 0)
+        pair = pairs[index]
+        image, target = (pair.labelled, pair.target) if frame == "labelled" else (pair.neighbour, pair.neighbour_target)
+        red, _, blue = np.moveaxis(pixels(image), 2, 0)
         looks_like = np.where(red - blue > 80, 8, np.where(blue - red > 60, 0, 3))
         known = target.numpy() != 255
         wrong += (looks_like != target.numpy())[known].sum()
@@ -116,7 +119,7 @@ def test_labels_lie_on_the_pixels_that_they_were_drawn_on(street: Path) -> None:
 
 def test_what_lies_outside_the_picture_is_unlabelled_and_of_the_mean_colour(street: Path) -> None:
     shrunk = replace(PLAIN, scale=(0.5, 0.5), crop=(96, 144))
-    labelled, _, target = dataset([source(street)], shrunk)[0]
+    labelled, _, target, _ = dataset([source(street)], shrunk)[0]
     assert (target[:30] == 255).all() and (target[:, :45] == 255).all()
     assert labelled[:, :30].abs().max() < 0.02
 
@@ -167,6 +170,13 @@ def test_neighbours_of_the_past_lie_before_their_frame(numbered: Path, hold_out:
     assert all(neighbour == 1 for labelled, neighbour in drawn if labelled == 0)
     assert not {number for pair in drawn for number in pair} & ({4, 5, 6} if hold_out else set())
     assert all(labelled - neighbour <= 4 for labelled, neighbour in drawn)
+
+
+def test_a_neighbour_without_a_label_has_none(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, street_like(2))
+    (root / "labels" / "f001.png").unlink()
+    pairs = dataset([source(root, 1)], PLAIN)
+    assert all((pair.neighbour_target == 255).all() and (pair.target != 255).any() for pair in pairs)
 
 
 def test_the_direction_changes_nothing_but_the_neighbour(street: Path) -> None:
@@ -224,7 +234,7 @@ def coordinates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("coordinates"), [(image, np.full(SIZE, 3, np.uint8))] * 3)
 
 
-def shift(pair: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> np.ndarray:
+def shift(pair: Pair) -> np.ndarray:
     """How far apart the same pixel of both pictures was before, in pixels, where both are inside."""
     labelled, neighbour = (pixels(image) for image in pair[:2])
     inside = (pair[2].numpy() != 255) & (abs(labelled[..., 2] - 128) < 1) & (abs(neighbour[..., 2] - 128) < 1)

@@ -48,8 +48,9 @@ def test_the_labelled_frame_and_its_target_know_nothing_of_the_motion(street: Pa
 
 
 def test_without_motion_the_neighbour_is_the_frame_itself(street: Path) -> None:
-    for labelled, neighbour, _ in pairs_of(street, replace(VARIED, motion=0, colour=0)):
+    for labelled, neighbour, target, neighbour_target in pairs_of(street, replace(VARIED, motion=0, colour=0)):
         assert torch.equal(labelled, neighbour)
+        assert torch.equal(target, neighbour_target)
 
 
 def test_a_pair_is_a_function_of_seed_and_index_alone(street: Path) -> None:
@@ -72,14 +73,15 @@ def test_nothing_of_a_held_out_still_is_drawn(tmp_path: Path) -> None:
     pairs = pairs_of(root, inside, length=150, hold_out="f00[4-6]")
     mean, std = (torch.tensor(values)[:, None, None] for values in (CONFIG.mean, CONFIG.std))
     drawn = set()
-    for labelled, neighbour, target in pairs:
+    for labelled, neighbour, target, neighbour_target in pairs:
         greys = {
             round(value / 20)
             for image in (labelled, neighbour)
             for value in (255 * (image * std + mean))[:, 4:12, 4:12].unique().tolist()
         }
         assert len(greys) == 1
-        assert {grey % 11 for grey in greys} == set(target[4:12, 4:12].unique().tolist())
+        for ids in (target, neighbour_target):
+            assert {grey % 11 for grey in greys} == set(ids[4:12, 4:12].unique().tolist())
         drawn |= greys
     assert drawn == set(range(12)) - {4, 5, 6}
 
@@ -90,11 +92,13 @@ def test_the_border_of_the_picture_stays_where_it_is(tmp_path: Path) -> None:
     label[20:40, 30:60] = CAR
     root = write_folder(tmp_path, [(np.full((*SIZE, 3), 255, np.uint8), label)])
     smaller = Augmentation(crop=(96, 144), scale=(0.8, 1.2), rotation=15, colour=0, motion=3)
-    for labelled, neighbour, _ in pairs_of(root, smaller):
+    for labelled, neighbour, _, neighbour_target in pairs_of(root, smaller):
         inside, outside = labelled[0] > 2.2, labelled[0].abs() < 0.02
         assert inside.any() and outside.any()
         assert (neighbour[0][inside] > 2.2).all()
         assert (neighbour[0][outside].abs() < 0.02).float().mean() > 0.99  # one pixel of the border is cut sharply
+        assert set(neighbour_target[inside].unique().tolist()) <= {3, CAR}
+        assert (neighbour_target[outside] == 255).float().mean() > 0.99
 
 
 # How things move, told from a picture whose colour says where a pixel was: red its row, green its column, blue a car
@@ -112,7 +116,7 @@ def coded() -> tuple[np.ndarray, np.ndarray]:
 def shifts(seed: int, motion: float = 1.0, things: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
     """By how much each pixel moved, (H, W, 2) in pixels as rows and columns, and the picture's blue."""
     image, label = coded()
-    seen = seen_again(image, label, np.eye(3), PICTURE, motion, things, np.random.default_rng(seed)).astype(float)
+    seen = seen_again(image, label, np.eye(3), PICTURE, motion, things, np.random.default_rng(seed))[0].astype(float)
     return (seen[..., :2] - image[..., :2]) / (2, 1.5), seen[..., 2]
 
 
