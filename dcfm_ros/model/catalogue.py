@@ -23,6 +23,7 @@ class ModelConfig:
     common_channels: C' of the common feature F_co. shallow_channels: how many channels of F_in the fusion reads.
     head_hidden: whether the head has a hidden 1x1 convolution (Cityscapes, CamVid) or none (VSPW).
     input_size: (height, width) in pixels that the weights were trained or tested at.
+    fusion: "ffm", the method's, or "add", which it is measured against; see `model.fusion`.
     resize_first: order of F_in's resizing and L2 normalisation; False is the authors' inference, True their training.
     mean, std: normalisation of RGB in 0..1. class_names, palette: own classes; empty means those of `label_set`.
 
@@ -37,6 +38,7 @@ class ModelConfig:
     shallow_channels: int
     input_size: tuple[int, int]
     head_hidden: bool = True
+    fusion: str = "ffm"
     resize_first: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -58,6 +60,7 @@ class ModelConfig:
                 f"a height and a width of at least {least}",
             ),
             "head_hidden": (isinstance(self.head_hidden, bool), "true or false"),
+            "fusion": (self.fusion in ("ffm", "add"), "'ffm' or 'add'"),
             "resize_first": (isinstance(self.resize_first, bool), "true or false"),
             "mean": (_are(self.mean, 3, _is_finite), "three numbers"),
             "std": (_are(self.std, 3, lambda value: _is_finite(value) and value > 0), "three numbers above 0"),

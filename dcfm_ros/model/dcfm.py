@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dcfm_ros.model.backbones import create_encoder
 from dcfm_ros.model.catalogue import ModelConfig, model_config
-from dcfm_ros.model.fusion import FeatureFusion
+from dcfm_ros.model.fusion import Addition, FeatureFusion
 
 
 def create_model(name: str, num_classes: int | None = None) -> DCFM:
@@ -41,7 +41,8 @@ class DCFM(nn.Module):
             self.projection: nn.Module = nn.Identity()
         else:
             self.projection = nn.Conv2d(self.encoder.deep_channels, config.common_channels, 1, bias=False)
-        self.fusion = FeatureFusion(config.common_channels, config.shallow_channels)
+        fusion = {"ffm": FeatureFusion, "add": Addition}[config.fusion]
+        self.fusion = fusion(config.common_channels, config.shallow_channels)
         self.head = _head(config)
         self.eval()
 

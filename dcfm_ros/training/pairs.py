@@ -23,8 +23,8 @@ from dcfm_ros.training.sources import Source
 class Pair(NamedTuple):
     """A pair, or a batch (B, ...) of them.
 
-    labelled, neighbour: (3, h, w) float32, normalised as the model's config says. target, neighbour_target: (h, w) int64
-    ids of both, 255 ignored; all 255 where the neighbour has no label.
+    labelled, neighbour: (3, h, w) float32, normalised as the model's config says. target, neighbour_target: (h, w)
+    int64 ids of both, 255 ignored; all 255 where the neighbour has no label.
     """
 
     labelled: torch.Tensor

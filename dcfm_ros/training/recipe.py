@@ -18,6 +18,7 @@ _CHOICES = {
     "precision": ("fp32", "bf16", "fp16"),
     "batch_norm": ("batch", "sync", "frozen"),
     "picture": ("network", "source"),
+    "fusion": ("ffm", "add"),
 }
 
 
@@ -45,6 +46,7 @@ class SourceRecipe:
 class Recipe:
     """Everything a run depends on. Sizes are (height, width) in pixels; a step is one batch of pairs.
 
+    fusion, resize_first: see model.ModelConfig; they are written into the weights, which run as they were trained.
     encoder_lr, decoder_lr: peak learning rates, reached after `warmup` steps; then they fall to `final_lr` as
     (1 - progress) ** poly_power.
     batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
@@ -59,6 +61,8 @@ class Recipe:
 
     sources: tuple[SourceRecipe, ...]
     model: str = "camvid_resnet18"
+    fusion: str = "ffm"
+    resize_first: bool = False
     data_root: str = "."
     init: str = ""
     output: str = "runs/camvid_resnet18"

@@ -56,7 +56,7 @@ def train(recipe: Recipe) -> Path:
     )
     accelerator.init_trackers("tensorboard")
 
-    model = create_model(recipe.model)
+    model = _model(recipe)
     if recipe.init:
         left = initialise(model, Path(recipe.data_root) / recipe.init)
         log.info("%d tensors keep their random values: %s", len(left), ", ".join(left[:5]))
@@ -204,6 +204,12 @@ def _validate_and_keep_best(state: _State, recipe: Recipe, accelerator: Accelera
         state.best = miou
         provenance |= {"held_out_miou": miou, "held_out_per_class": per_class}
     save_weights(model, Path(recipe.output) / "weights.safetensors", half=True, provenance=provenance)
+
+
+def _model(recipe: Recipe) -> DCFM:
+    model = create_model(recipe.model)
+    config = dataclasses.replace(model.config, fusion=recipe.fusion, resize_first=recipe.resize_first)
+    return model if config == model.config else DCFM(config)
 
 
 def _data(model: DCFM, recipe: Recipe) -> tuple[PairDataset, Tensor]:

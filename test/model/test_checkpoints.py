@@ -221,6 +221,7 @@ def test_odd_metadata_is_refused(small_file: Path, tmp_path: Path, metadata: str
         ("input_size", [16, 480]),
         ("head_hidden", "false"),
         ("resize_first", 1),
+        ("fusion", "concat"),
         ("mean", [0.5, 0.5]),
         ("mean", ["r", "g", "b"]),
         ("std", [0.2, 0.2, 0.0]),
