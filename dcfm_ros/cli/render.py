@@ -20,31 +20,31 @@ _DEFAULT = StreetConfig()
 )
 @click.option("--seed", default=0, show_default=True, help="Of the first drive; the others follow.")
 @click.option("--frames", default=_DEFAULT.frames, show_default=True, help="Of each drive.")
+@click.option("--skip", default=0, show_default=True, help="Do not write this many at the beginning of each drive.")
 @click.option("--size", default=f"{_DEFAULT.height}x{_DEFAULT.width}", show_default=True, help="HEIGHTxWIDTH.")
 @click.option("--rate", default=_DEFAULT.rate_hz, show_default=True, help="Frames a second.")
-def command(output: Path, drives: int, seed: int, frames: int, size: str, rate: float) -> None:
+def command(output: Path, drives: int, seed: int, frames: int, skip: int, size: str, rate: float) -> None:
     """Write street drives to OUTPUT/images (JPEG) and OUTPUT/labels (CamVid's 11 ids), named seed_frame.
 
+    A drive comes to a stop and goes on; the last third of one of 300 frames is at speed.
     `dcfm train` and `dcfm evaluate` read such a folder; drives are its clips.
     """
     height, sign, width = size.partition("x")
     if not (sign and height.isdecimal() and width.isdecimal()):
         raise click.UsageError(f"--size is {size!r}; expected HEIGHTxWIDTH, as in 360x480")
-    streets = [
-        StreetDrive(StreetConfig(number, frames, int(height), int(width), rate))
-        for number in range(seed, seed + drives)
-    ]
+    if not 0 <= skip < frames:
+        raise click.UsageError(f"--skip is {skip}; expected 0 to {frames - 1}, as there are {frames} frames")
+    configs = [StreetConfig(number, frames, int(height), int(width), rate) for number in range(seed, seed + drives)]
     images, labels = output / "images", output / "labels"
     for folder in (images, labels):
         folder.mkdir(parents=True, exist_ok=True)
-    for street in track(streets, "rendering"):
-        for index, (frame, label) in enumerate(street.labelled()):
-            stem = f"{street.config.seed:04d}_{index:06d}"
-            _write(
-                images / f"{stem}.jpg", cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95]
-            )
+    for config in track(configs, "rendering"):
+        for index, (frame, label) in enumerate(StreetDrive(config).labelled(skip), skip):
+            stem = f"{config.seed:04d}_{index:06d}"
+            pixels = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)
+            _write(images / f"{stem}.jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
             _write(labels / f"{stem}.png", label, [])
-    click.echo(f"wrote {drives * frames} frames to {output}")
+    click.echo(f"wrote {drives * (frames - skip)} frames to {output}")
 
 
 def _write(path: Path, pixels: cv2.typing.MatLike, options: list[int]) -> None:

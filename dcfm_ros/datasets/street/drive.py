@@ -77,9 +77,9 @@ class StreetDrive:
     def close(self) -> None:
         """Nothing is held open; a drive may be used again after this."""
 
-    def labelled(self) -> Iterator[tuple[Frame, np.ndarray]]:
-        """Each frame with its labels: class ids, uint8 (H, W), all in 0..10."""
-        for index in range(len(self)):
+    def labelled(self, start: int = 0) -> Iterator[tuple[Frame, np.ndarray]]:
+        """Each frame from `start` on with its labels: class ids, uint8 (H, W), all in 0..10."""
+        for index in range(start, len(self)):
             yield self._render(index)
 
     def frame(self, index: int) -> Frame:
