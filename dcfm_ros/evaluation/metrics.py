@@ -13,31 +13,63 @@ from dcfm_ros.imaging.labels import UNLABELLED
 
 
 class SegmentationScore:
-    """Accumulates predictions against labels; 255 in the labels is ignored. Counts are int64."""
+    """Accumulates predictions against labels; 255 in the labels is ignored. Counts are int64.
+
+    Every value comes from the one confusion matrix, in float64: torchmetrics' own Jaccard index reads the counts as
+    float32, and its mean leaves absent classes out, which the authors' does not.
+    """
 
     def __init__(self, classes: int) -> None:
-        self._matrix = MulticlassConfusionMatrix(classes, ignore_index=UNLABELLED)
+        # torchmetrics' own validation sorts every pixel, which takes longer than the counting.
+        self._matrix = MulticlassConfusionMatrix(classes, ignore_index=UNLABELLED, validate_args=False)
 
     def update(self, prediction: Tensor | np.ndarray, target: Tensor | np.ndarray) -> None:
-        """Two tensors or arrays of integers, equal in shape, of any size: ids 0..classes-1, and ids or 255."""
-        self._matrix.update(torch.as_tensor(prediction).long(), torch.as_tensor(target).long())
+        """Two tensors or arrays of integers, equal in shape, of any size: ids 0..classes-1, and ids or 255.
+
+        Raises ValueError when the shapes differ or there is another id.
+        """
+        predicted, labelled = torch.as_tensor(prediction).long(), torch.as_tensor(target).long()
+        if predicted.shape != labelled.shape:
+            raise ValueError(
+                f"the prediction is {tuple(predicted.shape)}; expected the label's {tuple(labelled.shape)}"
+            )
+        self._check(predicted, "prediction")
+        self._check(labelled[labelled != UNLABELLED], "label")
+        self._matrix.update(predicted, labelled)
 
     def per_class(self) -> list[float]:
         """IoU of each class; 0 where a class appears neither in the labels nor in the predictions."""
-        matrix = self._matrix.compute().double()
-        hits = matrix.diag()
-        union = matrix.sum(0) + matrix.sum(1) - hits
-        return torch.where(union > 0, hits / union.clamp(min=1), 0).tolist()
+        hits, union = self._hits_and_union()
+        return (hits / union.clamp(min=1)).tolist()
 
     def miou(self) -> float:
         """Mean over all classes, absent ones counting 0 (the authors' convention); between 0 and 1."""
         values = self.per_class()
         return sum(values) / len(values)
 
+    def miou_present(self) -> float:
+        """Mean over the classes that appear in the labels or, on labelled pixels, in the predictions; 0 without any."""
+        hits, union = self._hits_and_union()
+        present = union > 0
+        return float((hits[present] / union[present]).sum() / present.sum().clamp(min=1))
+
     def wiou(self) -> float:
         """Mean over classes weighted by how often each is labelled; between 0 and 1."""
         labelled = self._matrix.compute().sum(1).double()
-        return float((labelled * torch.tensor(self.per_class())).sum() / labelled.sum().clamp(min=1))
+        per_class = torch.tensor(self.per_class(), dtype=torch.float64)
+        return float((labelled * per_class).sum() / labelled.sum().clamp(min=1))
+
+    def _check(self, ids: Tensor, what: str) -> None:
+        classes = self._matrix.num_classes
+        if ids.numel() and not 0 <= ids.min() <= ids.max() < classes:
+            stray = int(ids[(ids < 0) | (ids >= classes)][0])
+            raise ValueError(f"the {what} holds {stray}; expected 0 to {classes - 1}")
+
+    def _hits_and_union(self) -> tuple[Tensor, Tensor]:
+        """Pixels of each class that label and prediction agree on, and that either of them has: float64."""
+        matrix = self._matrix.compute().double()
+        hits = matrix.diag()
+        return hits, matrix.sum(0) + matrix.sum(1) - hits
 
 
 class VideoConsistency:

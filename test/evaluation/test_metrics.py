@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from reference_data import load_module
+from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from dcfm_ros.evaluation.metrics import SegmentationScore, VideoConsistency
 
@@ -20,6 +24,7 @@ def test_a_case_counted_by_hand() -> None:
     # Class 2: 1 false. Class 3: nowhere, which counts 0.
     assert score.per_class() == pytest.approx([1 / 3, 2 / 3, 0, 0])
     assert score.miou() == pytest.approx((1 / 3 + 2 / 3) / 4)
+    assert score.miou_present() == pytest.approx((1 / 3 + 2 / 3) / 3)
 
 
 def test_frames_are_pooled_before_the_ratio_is_taken() -> None:
@@ -34,6 +39,34 @@ def test_a_perfect_prediction_scores_one() -> None:
     score = SegmentationScore(11)
     score.update(ids, ids)
     assert score.miou() == 1
+
+
+@given(arrays(np.uint8, (2, 30), elements=st.integers(0, 4)), st.sets(st.integers(0, 29)))
+def test_the_mean_over_classes_that_occur_is_torchmetrics(ids: np.ndarray, unlabelled: set[int]) -> None:
+    prediction, label = ids
+    label[sorted(unlabelled)] = 255
+    score = SegmentationScore(6)
+    score.update(prediction, label)
+    theirs = multiclass_jaccard_index(
+        torch.from_numpy(prediction).long(), torch.from_numpy(label).long(), 6, ignore_index=255
+    )
+    assert score.miou_present() == pytest.approx(float(theirs.nan_to_num()), abs=1e-6)
+    assert score.miou() <= score.miou_present() <= 1
+
+
+@pytest.mark.parametrize(
+    ("prediction", "label", "said"),
+    [
+        ([3], [0], "the prediction holds 3; expected 0 to 2"),
+        ([255], [0], "the prediction holds 255; expected 0 to 2"),
+        ([0], [3], "the label holds 3; expected 0 to 2"),
+        ([0], [-1], "the label holds -1; expected 0 to 2"),
+        ([0, 1], [0], r"the prediction is \(2,\); expected the label's \(1,\)"),
+    ],
+)
+def test_ids_and_shapes_that_do_not_fit_are_refused(prediction: list[int], label: list[int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        SegmentationScore(3).update(np.array(prediction), np.array(label))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
