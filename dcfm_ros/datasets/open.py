@@ -39,3 +39,32 @@ def open_dataset(kind: str, root: str | os.PathLike[str], split: str = "", label
     if not split:
         raise DatasetError(f"{root} is opened without a split; expected train, val or test for the kind {kind}")
     return KINDS[kind](root, split)
+
+
+def kind_of(root: str | os.PathLike[str], split: str = "") -> str:
+    """The kind of the data set in `root`, told from what lies there; no picture is read.
+
+    leftImg8bit or leftImg8bit_sequence: cityscapes. id2id.txt: camvid. data/ and a list of clips: vspw. images/, in
+    `root` or in its folder `split`: folder. Raises DatasetError when there is no such folder, or none of these or
+    several lie there.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DatasetError(f"{root} is no folder; expected a data set")
+    lists = any((root / f"{name}.txt").is_file() for name in ("train", "val", "test"))
+    marks = {
+        "cityscapes": (root / "leftImg8bit").is_dir() or (root / "leftImg8bit_sequence").is_dir(),
+        "camvid": (root / "id2id.txt").is_file(),
+        "vspw": (root / "data").is_dir() and lists,
+        FOLDER: (root / split / "images").is_dir(),
+    }
+    kinds = [kind for kind, there in marks.items() if there]
+    if not kinds:
+        raise DatasetError(
+            f"{root} is no data set that is known; expected leftImg8bit/ or leftImg8bit_sequence/ (cityscapes), "
+            "id2id.txt (camvid), data/ with train.txt, val.txt or test.txt (vspw), or "
+            f"{Path(split) / 'images'}/ ({FOLDER})"
+        )
+    if len(kinds) > 1:
+        raise DatasetError(f"{root} looks like {' and '.join(kinds)}; expected one of them, or to be told which")
+    return kinds[0]

@@ -8,7 +8,7 @@ import pytest
 from dataset_files import write_ids, write_lines, write_pixels
 
 from dcfm_ros.datasets.dataset import Dataset, DatasetError
-from dcfm_ros.datasets.open import KINDS, open_dataset
+from dcfm_ros.datasets.open import KINDS, kind_of, open_dataset
 from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES, LABEL_SETS, VSPW, LabelSet
 
 
@@ -59,3 +59,43 @@ def test_every_published_data_set_with_labels_can_be_opened() -> None:
 def test_what_cannot_be_opened_is_said(root: Path, kind: str, name: str, split: str, said: str) -> None:
     with pytest.raises(DatasetError, match=said):
         open_dataset(kind, root / name, split)
+
+
+@pytest.mark.parametrize(
+    ("marks", "split", "kind"),
+    [
+        (("leftImg8bit/",), "", "cityscapes"),
+        (("leftImg8bit_sequence/", "train.txt"), "", "cityscapes"),
+        (("id2id.txt", "val.txt", "0001TP/", "gt/"), "", "camvid"),
+        (("data/", "test.txt"), "", "vspw"),
+        (("images/", "labels/", "data/"), "", "folder"),
+        (("day/images/", "train.txt"), "day", "folder"),
+    ],
+)
+def test_the_kind_is_told_from_what_lies_there(tmp_path: Path, marks: tuple[str, ...], split: str, kind: str) -> None:
+    lay(tmp_path, marks)
+    assert kind_of(tmp_path, split) == kind
+
+
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [
+        ((), r"expected leftImg8bit/ or leftImg8bit_sequence/ \(cityscapes\), id2id.txt \(camvid\), data/ with"),
+        (("data/",), "is no data set that is known"),
+        (("day/images/",), r"or images/ \(folder\)"),
+        (("leftImg8bit/", "images/"), "looks like cityscapes and folder; expected one of them"),
+    ],
+)
+def test_a_kind_that_cannot_be_told_is_said(tmp_path: Path, marks: tuple[str, ...], said: str) -> None:
+    lay(tmp_path, marks)
+    with pytest.raises(DatasetError, match=said):
+        kind_of(tmp_path)
+
+
+def lay(root: Path, marks: tuple[str, ...]) -> None:
+    """Empty files, and folders for the names that end in a slash."""
+    for mark in marks:
+        if mark.endswith("/"):
+            (root / mark).mkdir(parents=True)
+        else:
+            (root / mark).touch()
