@@ -1,90 +1,190 @@
-"""`dcfm evaluate --images DIR --labels DIR`: accuracy on labelled frames."""
+"""`dcfm evaluate DATASET`, or `--images DIR --labels DIR`: accuracy on labelled frames."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from copy import copy
 from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import click
-import cv2
-import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
-from dcfm_ros.evaluation.runs import Evaluation, evaluate
-from dcfm_ros.imaging.files import images_in
-from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.streaming import MODES, FixedInterval, StreamSegmenter
+from dcfm_ros.datasets.dataset import Clip, Dataset
+from dcfm_ros.datasets.one_clip import OneClip
+from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
+from dcfm_ros.evaluation.disturbances import DISTURBANCES, disturbance_names
+from dcfm_ros.evaluation.runs import Evaluation, evaluate, steps
+from dcfm_ros.streaming import MODES, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
+from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_DEFAULT_SPLIT = "val"
+
+
+def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
+    try:
+        return disturbance_names(value) if value is not None else []
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
-@click.option("--images", required=True, type=_FOLDER, help="Frames of one clip, in the natural order of their names.")
-@click.option("--labels", required=True, type=_FOLDER, help="8-bit PNGs of class ids with equal stems; some may lack.")
+@click.argument("root", metavar="[DATASET]", required=False, type=_FOLDER)
+@click.option("--images", type=_FOLDER, help="Frames of one clip, each following the last in the order of their names.")
+@click.option("--labels", type=_FOLDER, help="8-bit PNGs of class ids with equal stems; some may lack.")
+@click.option(
+    "--kind",
+    type=click.Choice(("auto", *KINDS, FOLDER)),
+    help="Of DATASET. auto, the default: cityscapes has leftImg8bit*/, camvid id2id.txt, vspw data/ and lists of "
+    "clips, folder images/ and labels/.",
+)
+@click.option("--split", help=f"Of DATASET. Default: {_DEFAULT_SPLIT}, and none of a folder.")
 @click.option("--only", default="*", show_default=True, help="Only the frames whose stem matches this pattern.")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Default: those that ship.")
 @click.option("--mode", type=click.Choice(MODES), default="causal", show_default=True)
 @click.option("--keyframe-interval", default=5, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--disturb",
+    callback=_names,
+    metavar="NAME[,NAME...]",
+    help=f"Disturb the pictures: {', '.join(DISTURBANCES)}; all or several: each in turn, beside the undisturbed.",
+)
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the scores there.")
 def command(
-    images: Path,
-    labels: Path,
+    root: Path | None,
+    images: Path | None,
+    labels: Path | None,
+    kind: str | None,
+    split: str | None,
     only: str,
     weights: str | None,
     mode: str,
     keyframe_interval: int,
     device: str,
+    disturb: list[str],
     json_file: Path | None,
 ) -> None:
-    """Hold the masks that the node would give against labels. Stills that do not follow each other want --mode full."""
-    paths = [path for path in images_in(images) if fnmatch(path.stem, only)]
-    if not paths:
-        raise click.UsageError(f"no image in {images} has a stem like {only}")
-    segmenter = StreamSegmenter(
-        create_backend(weights or "", device=device),
-        FixedInterval(keyframe_interval),
-        mode=mode,  # type: ignore[arg-type]
-    )
-    result = evaluate(segmenter, track(_pairs(paths, labels), "evaluating", total=len(paths)))
+    """Hold the masks that the node would give against the labels of DATASET, or of --images with --labels.
+
+    Each clip of a data set is a stream of its own, and so is what follows a missing frame. Where at least nine in ten
+    frames have a label, the streams run once. Where fewer have, each labelled frame is met once for each distance
+    below the keyframe interval, with the keyframe so many frames before it, and mIoU is over all of these. Stills
+    that do not follow each other are at distance 0 alone; given as --images they want --mode full.
+    """
+    if (root is None) == (images is None and labels is None) or (images is None) != (labels is None):
+        raise click.UsageError("expected either DATASET, or --images and --labels")
+    if root is None and (kind or split):
+        raise click.UsageError("--kind and --split are of DATASET; expected neither with --images and --labels")
+    backend = create_backend(weights or "", device=device)
+    classes = StreamSegmenter(backend).labels
+    if root is not None:
+        kind = kind_of(root, split or "") if kind in (None, "auto") else kind
+        split = split or ("" if kind == FOLDER else _DEFAULT_SPLIT)
+        dataset = open_dataset(kind, root, split, classes)
+    else:
+        assert images is not None and labels is not None
+        dataset = OneClip(images, labels, classes)
+    dataset = _only(dataset, only)
+
+    runs: dict[str, Evaluation] = {}
+    with Progress(transient=True) as progress:
+        for name in disturb if len(disturb) == 1 else ["", *disturb]:
+            task = progress.add_task(name or "evaluating", total=steps(dataset))
+            runs[name] = evaluate(
+                backend,
+                dataset,
+                mode,  # type: ignore[arg-type]
+                keyframe_interval,
+                DISTURBANCES.get(name),
+                lambda task=task: progress.advance(task),  # type: ignore[misc]
+            )
     if json_file is not None:
-        scores = asdict(result)
-        document = {"mIoU": scores.pop("miou"), "wIoU": scores.pop("wiou")} | scores
-        json_file.write_text(json.dumps(document, indent=2) + "\n")
-    _show(result)
+        ran = {
+            "dataset": str(dataset.root),
+            "kind": kind,
+            "split": split or None,
+            "labels": None if labels is None else str(labels),
+            "only": only,
+            "weights": str(weights or DEFAULT_WEIGHTS),
+            "mode": mode,
+            "keyframe_interval": keyframe_interval,
+        }
+        _write(json_file, _document(runs) | ran)
+    _show(runs, mode)
 
 
-def _pairs(paths: list[Path], labels: Path) -> Iterator[tuple[Frame, np.ndarray | None]]:
-    for path in paths:
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise click.ClickException(f"{path} cannot be read as an image")
-        label_path = labels / f"{path.stem}.png"
-        label = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED) if label_path.is_file() else None
-        if label_path.is_file() and (label is None or label.ndim != 2 or label.dtype != np.uint8):
-            raise click.ClickException(f"{label_path} is not an 8-bit PNG with one channel of class ids")
-        yield Frame(pixels, "bgr"), label
+def _only(dataset: Dataset, pattern: str) -> Dataset:
+    """The data set with the frames alone whose stem matches; the others are missing frames."""
+
+    def kept(clip: Clip) -> Clip:
+        frames = {n: path for n, path in zip(clip.numbers, clip.frames, strict=True) if fnmatch(path.stem, pattern)}
+        return Clip.of(clip.name, frames, {clip.numbers[i]: path for i, path in clip.labels.items()}, clip.step)
+
+    selected = copy(dataset)
+    selected.clips = tuple(clip for clip in map(kept, dataset.clips) if len(clip))
+    if not selected.clips:
+        raise click.UsageError(f"no image in {dataset.root} has a stem like {pattern}")
+    return selected
 
 
-def _show(result: Evaluation) -> None:
-    table = Table(header_style="bold")
-    table.add_column("class")
-    table.add_column("IoU", justify="right")
+def _document(runs: dict[str, Evaluation]) -> dict[str, Any]:
+    """The scores of the first run, and the mIoU of each disturbance."""
+    name, first = next(iter(runs.items()))
+    scores = asdict(first)
+    means = {"mIoU": scores.pop("miou"), "mIoU_present": scores.pop("miou_present"), "wIoU": scores.pop("wiou")}
+    disturbed = {name: result.miou for name, result in runs.items() if name}
+    return means | scores | {"disturb": name or None, "disturbed": disturbed}
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    """All of the file or none: who waits for it never reads half of it."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(document, indent=2) + "\n")
+    partial.replace(path)
+
+
+def _show(runs: dict[str, Evaluation], mode: str) -> None:
+    console = Console()
+    name, first = next(iter(runs.items()))
+    console.print(_scores(first, f"disturbed: {name}" if name else None))
+    if len(runs) > 1:
+        table = Table("pictures", header_style="bold")
+        table.add_column("mIoU", justify="right")
+        for name, result in runs.items():
+            table.add_row(name or "undisturbed", f"{result.miou:.3f}")
+        console.print(table)
+    console.print(f"{first.labelled} labelled of {first.frames} frames, {first.keyframes} keyframes")
+    if first.sparse and mode != "full":
+        console.print("Labels are sparse: each was met at every distance from the keyframe; mIoU is over all of these.")
+    if first.without_predecessor and mode != "full":
+        console.print(f"{first.without_predecessor} of the labelled frames have no frame before them in time.")
+
+
+def _scores(result: Evaluation, title: str | None) -> Table:
+    table = Table("class", title=title, header_style="bold")
+    for heading in ("IoU", "masks"):
+        table.add_column(heading, justify="right")
     for name, value in result.per_class.items():
         table.add_row(name, f"{value:.3f}")
     table.add_section()
-    table.add_row("mIoU", f"{result.miou:.3f}")
+    table.add_row("mIoU, over all classes", f"{result.miou:.3f}", str(sum(result.labelled_by_distance.values())))
     for distance, value in result.by_distance.items():
-        table.add_row(f"  {distance} frames from the keyframe", f"{value:.3f}")
-    for name, consistency in (("mVC8", result.mvc8), ("mVC16", result.mvc16)):
-        if consistency is not None:
-            table.add_row(name, f"{consistency:.3f}")
-    console = Console()
-    console.print(table)
-    console.print(f"{result.labelled} labelled of {result.frames} frames, {result.keyframes} keyframes")
+        frames = str(result.labelled_by_distance[distance])
+        table.add_row(f"  {distance} frames from the keyframe", f"{value:.3f}", frames)
+    others = (
+        ("mIoU, over classes that occur", result.miou_present),
+        ("wIoU", result.wiou),
+        ("mVC8", result.mvc8),
+        ("mVC16", result.mvc16),
+    )
+    for name, other in others:
+        if other is not None:
+            table.add_row(name, f"{other:.3f}")
+    return table

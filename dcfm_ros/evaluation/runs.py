@@ -1,33 +1,55 @@
-"""A segmenter over labelled frames: how good its masks are, and how that depends on the distance from the keyframe."""
+"""The stream that the node runs, over labelled clips: how good its masks are, by the distance from their keyframe."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from functools import lru_cache
 
 import numpy as np
 
+from dcfm_ros.datasets.dataset import Clip, Dataset
 from dcfm_ros.evaluation.metrics import SegmentationScore, VideoConsistency
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.imaging.labels import UNLABELLED
-from dcfm_ros.streaming import StreamSegmenter
+from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming.backends.base import Backend
+from dcfm_ros.streaming.result import Segmentation
+from dcfm_ros.streaming.segmenter import Mode
+
+Disturbance = Callable[[np.ndarray], np.ndarray]
+
+DENSE_SHARE = 0.9
+"""From this share of labelled frames on, one ordinary run meets every distance about equally often."""
+
+# Frames of a clip that are kept: the windows before one label overlap, and reading a large PNG takes long.
+_KEPT_FRAMES = 32
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores between 0 and 1. by_distance: mIoU of the frames at each distance from their keyframe.
+    """Scores between 0 and 1, over all masks that were held against a label, in one confusion matrix.
 
-    mvc8, mvc16: consistency over 8 and 16 frames; None where no run of labelled frames is long enough.
+    miou: the mean over all classes, those that appear nowhere counting 0, as the authors have it. miou_present: the
+    mean over the classes that appear in labels or predictions. per_class: IoU by name, 0 where a class appears nowhere.
+
+    by_distance: miou of the masks at each distance, in frames, from the (nearest) keyframe. labelled_by_distance: on
+    how many labelled frames that is measured. without_predecessor: labelled frames whose frame before is not there.
+
+    mvc8, mvc16: consistency over 8 and 16 frames; None where labels are sparse or no run of them is long enough.
+    frames, labelled: in the data set, whether or not a frame had to be run. keyframes: passes of the deep encoder.
     seconds: wall time of the segmenter alone.
     """
 
     miou: float
+    miou_present: float
     wiou: float
     per_class: dict[str, float]
     by_distance: dict[int, float]
+    labelled_by_distance: dict[int, int]
+    without_predecessor: int
+    sparse: bool
     mvc8: float | None
     mvc16: float | None
     frames: int
@@ -36,58 +58,174 @@ class Evaluation:
     seconds: float
 
 
-def evaluate(segmenter: StreamSegmenter, clip: Iterable[tuple[Frame, np.ndarray | None]]) -> Evaluation:
-    """Run `segmenter` over the frames of one clip, in order, and hold its masks against the labels that there are.
+def evaluate(
+    backend: Backend,
+    dataset: Dataset,
+    mode: Mode = "causal",
+    keyframe_interval: int = 5,
+    disturb: Disturbance | None = None,
+    advance: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """Hold the masks of a `StreamSegmenter` with a keyframe every `keyframe_interval` frames against the labels.
 
-    clip: frames, each with (H, W) uint8 labels of the frame's own size, or None where it has none.
-    Raises ValueError when a label is of another size, holds an id that is no class, or no frame has one.
+    Dense labels (see `is_sparse`) are met by ordinary runs, a stream for each clip; a missing frame ends a stream as
+    well. A bidirectional stream's first keyframe is one frame later than in the stream before, in turn, as the authors
+    have it; a causal stream begins with one.
+
+    Sparse labels would meet few distances in such a run. Instead each labelled frame is met once for each distance
+    from 0 to `keyframe_interval` - 1 by a stream of its own, whose keyframe lies exactly so many frames before it, as
+    far as the frames before it are there without a gap. The scores are over all of these alike: an ordinary run meets
+    each distance equally often. In bidirectional mode the next keyframe lies `keyframe_interval` frames after the
+    first, and where the clip ends before, the first one is used alone, as at the end of every bidirectional stream:
+    at an interval of 2 this is the authors' protocol for Cityscapes. In full mode nothing but labelled frames is run.
+
+    disturb: what is done to each (H, W, 3) uint8 RGB picture before. advance: called `steps` times.
+    Raises ValueError when the data set's classes are not as many as the network's or no frame has a label, and
+    DatasetError as reading the data set does.
     """
-    classes = len(segmenter.labels)
-    score = SegmentationScore(classes)
-    by_distance: defaultdict[int, SegmentationScore] = defaultdict(lambda: SegmentationScore(classes))
-    consistencies = [VideoConsistency(8), VideoConsistency(16)]
-    waiting: deque[np.ndarray | None] = deque()
-    frames = keyframes = labelled = 0
-    seconds = 0.0
-    for frame, label in chain(clip, [(None, None)]):
-        began = time.perf_counter()
-        results = segmenter.flush() if frame is None else segmenter.push(frame)
-        seconds += time.perf_counter() - began
-        waiting.append(label)
-        for result in results:
-            expected = waiting.popleft()
-            frames += 1
-            keyframes += result.is_keyframe
-            if expected is None:
-                for consistency in consistencies:
-                    consistency.begin_clip()
-                continue
-            _check(expected, result.mask, classes, frames - 1)
-            labelled += 1
-            score.update(result.mask, expected)
-            by_distance[result.keyframe_age_frames].update(result.mask, expected)
-            for consistency in consistencies:
-                consistency.update(result.mask, expected)
+    labels = StreamSegmenter(backend).labels
+    if len(dataset.labels) != len(labels):
+        raise ValueError(
+            f"the weights {backend.config.name} tell {len(labels)} classes apart, but {dataset.root} has "
+            f"{len(dataset.labels)}; expected as many"
+        )
+    labelled = dataset.labelled()
+    frames = sum(len(clip) for clip in dataset.clips)
     if not labelled:
-        raise ValueError(f"none of {frames} frames has a label; expected at least one")
-    mvc8, mvc16 = (consistency.value() for consistency in consistencies)
+        raise ValueError(f"none of the {frames} frames of {dataset.root} has a label; expected at least one")
+    run = _Run(backend, dataset, mode, 1 if mode == "full" else keyframe_interval, disturb)
+    for _ in run.sparse() if is_sparse(dataset) else run.dense():
+        advance()
+    distances = sorted(run.by_distance)
+    mvc8, mvc16 = (consistency.value() for consistency in run.consistencies)
     return Evaluation(
-        miou=score.miou(),
-        wiou=score.wiou(),
-        per_class=dict(zip(segmenter.labels.names, score.per_class(), strict=True)),
-        by_distance={distance: by_distance[distance].miou() for distance in sorted(by_distance)},
+        miou=run.score.miou(),
+        miou_present=run.score.miou_present(),
+        wiou=run.score.wiou(),
+        per_class=dict(zip(labels.names, run.score.per_class(), strict=True)),
+        by_distance={distance: run.by_distance[distance].miou() for distance in distances},
+        labelled_by_distance={distance: run.labelled_by_distance[distance] for distance in distances},
+        without_predecessor=sum(clip.shifted(index, -1) is None for clip, index in labelled),
+        sparse=is_sparse(dataset),
         mvc8=mvc8,
         mvc16=mvc16,
         frames=frames,
-        labelled=labelled,
-        keyframes=keyframes,
-        seconds=seconds,
+        labelled=len(labelled),
+        keyframes=run.keyframes,
+        seconds=run.seconds,
     )
 
 
-def _check(label: np.ndarray, mask: np.ndarray, classes: int, index: int) -> None:
-    if label.shape != mask.shape:
-        raise ValueError(f"the label of frame {index} is {label.shape}; expected the frame's size {mask.shape}")
-    stray = label[(label >= classes) & (label != UNLABELLED)]
-    if stray.size:
-        raise ValueError(f"the label of frame {index} holds {stray[0]}; expected 0 to {classes - 1}, or {UNLABELLED}")
+def is_sparse(dataset: Dataset) -> bool:
+    """Whether fewer than nine in ten of the data set's frames have a label."""
+    return len(dataset.labelled()) < DENSE_SHARE * sum(len(clip) for clip in dataset.clips)
+
+
+def steps(dataset: Dataset) -> int:
+    """How often `evaluate` calls `advance`: for each labelled frame where labels are sparse, else for each frame."""
+    return len(dataset.labelled()) if is_sparse(dataset) else sum(len(clip) for clip in dataset.clips)
+
+
+class _Run:
+    """One evaluation on its way: the scores so far, and the segmenter's passes and time."""
+
+    def __init__(
+        self, backend: Backend, dataset: Dataset, mode: Mode, interval: int, disturb: Disturbance | None
+    ) -> None:
+        self._backend, self._dataset, self._mode, self._interval = backend, dataset, mode, interval
+        self._disturb = disturb
+        self.score = SegmentationScore(len(dataset.labels))
+        self.by_distance: dict[int, SegmentationScore] = {}
+        self.labelled_by_distance: Counter[int] = Counter()
+        self.consistencies = (VideoConsistency(8), VideoConsistency(16))
+        self.keyframes = 0
+        self.seconds = 0.0
+
+    def dense(self) -> Iterator[None]:
+        """Every frame in its order; yields after each."""
+        streams = 0
+        for clip in self._dataset.clips:
+            for first, after in _without_gap(clip):
+                segmenter = self._segmenter(phase=streams % self._interval)
+                streams += 1
+                for consistency in self.consistencies:
+                    consistency.begin_clip()
+                waiting: deque[np.ndarray | None] = deque()
+                for index in range(first, after):
+                    frame, label = self._read(clip, index)
+                    waiting.append(label)
+                    self._take(self._timed(segmenter.push, frame), waiting)
+                    yield
+                self._take(self._timed(segmenter.flush), waiting)
+
+    def sparse(self) -> Iterator[None]:
+        """Every labelled frame, with a keyframe at each distance before it; yields after each."""
+        for clip in self._dataset.clips:
+            read = lru_cache(_KEPT_FRAMES)(lambda index, clip=clip: self._read(clip, index))
+            for index in sorted(clip.labels):
+                _, label = read(index)
+                assert label is not None
+                for distance in range(self._interval):
+                    if clip.shifted(index, -distance) is None:
+                        break
+                    frames = (read(at)[0] for at in _onwards(clip, index, -distance))
+                    self._count(self._mask_of(distance, frames), label)
+                yield
+
+    def _mask_of(self, number: int, frames: Iterator[Frame]) -> Segmentation:
+        """The result for one frame of a stream that begins with a keyframe; no more frames are run than that takes."""
+        segmenter = self._segmenter()
+        for frame in frames:
+            for result in self._timed(segmenter.push, frame):
+                if result.index == number:
+                    return result
+        return next(result for result in self._timed(segmenter.flush) if result.index == number)
+
+    def _segmenter(self, phase: int = 0) -> StreamSegmenter:
+        return StreamSegmenter(self._backend, FixedInterval(self._interval, phase), self._mode)
+
+    def _read(self, clip: Clip, index: int) -> tuple[Frame, np.ndarray | None]:
+        pixels, label = self._dataset.read(clip, index)
+        return Frame(self._disturb(pixels) if self._disturb else pixels), label
+
+    def _timed(self, step: Callable[..., list[Segmentation]], *frame: Frame) -> list[Segmentation]:
+        began = time.perf_counter()
+        results = step(*frame)
+        self.seconds += time.perf_counter() - began
+        self.keyframes += sum(result.is_keyframe for result in results)
+        return results
+
+    def _take(self, results: list[Segmentation], waiting: deque[np.ndarray | None]) -> None:
+        """Hold an ordinary run's masks against the labels of the same frames, which wait in their order."""
+        for result in results:
+            label = waiting.popleft()
+            if label is not None:
+                self._count(result, label)
+            for consistency in self.consistencies:
+                if label is None:
+                    consistency.begin_clip()
+                else:
+                    consistency.update(result.mask, label)
+
+    def _count(self, result: Segmentation, label: np.ndarray) -> None:
+        distance = result.keyframe_age_frames
+        at_distance = self.by_distance.setdefault(distance, SegmentationScore(len(self._dataset.labels)))
+        for score in (self.score, at_distance):
+            score.update(result.mask, label)
+        self.labelled_by_distance[distance] += 1
+
+
+def _without_gap(clip: Clip) -> Iterator[tuple[int, int]]:
+    """The runs of frames that follow each other in time, as the index of the first and of the one after the last."""
+    first = 0
+    for index in range(1, len(clip) + 1):
+        if index == len(clip) or clip.shifted(index, -1) != index - 1:
+            yield first, index
+            first = index
+
+
+def _onwards(clip: Clip, index: int, offset: int) -> Iterator[int]:
+    """The indices of the frames from `offset` frames after `index` on, up to the first gap."""
+    while (at := clip.shifted(index, offset)) is not None:
+        yield at
+        offset += 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dcfm_ros import __version__
-from dcfm_ros.cli.main import COMMANDS, main
+from dcfm_ros.cli.main import COMMANDS
 from dcfm_ros.datasets.folder import FolderDataset
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.imaging.labels import CAMVID
@@ -25,20 +25,6 @@ def dcfm(*arguments: str, without: str = "") -> Done:
     script = f"import sys; {without and f'sys.modules[{without!r}] = None;'} from dcfm_ros.cli.main import main; main()"
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.fixture
-def called(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
-    """The same within this process, which has torch loaded already."""
-
-    def call(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["dcfm", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        output = capsys.readouterr()
-        return Done(arguments, ended.value.code, output.out, output.err)
-
-    return call
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("-h",)])

@@ -1,100 +1,156 @@
-"""A segmenter held against labels."""
+"""The segmenter held against dense labels, and what every evaluation refuses and reports."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+import tracemalloc
+from collections import Counter
 
-import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from drawn_clips import Drawn, Mixed, Random, Stale, video
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dcfm_ros.cli.evaluate import command
-from dcfm_ros.evaluation.runs import evaluate
-from dcfm_ros.imaging import Frame
-from dcfm_ros.model import model_config
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
-
-
-class Stale:
-    """A backend whose mask is the class of the keyframe: right on keyframes, wrong when the class has changed since."""
-
-    config = model_config("camvid_resnet18")
-    description = "stale"
-
-    def encode_shallow(self, image: np.ndarray) -> int:
-        return int(image[0, 0, 0])
-
-    def encode_common(self, shallow: int) -> int:
-        return shallow
-
-    def decide(
-        self, commons: Sequence[int], shallow: int, size: tuple[int, int], confidence: bool
-    ) -> tuple[np.ndarray, None]:
-        return np.full(size, commons[0], np.uint8), None
-
-
-def clip(classes: Sequence[int], labelled: Sequence[bool] | None = None) -> list[tuple[Frame, np.ndarray | None]]:
-    flags = labelled or [True] * len(classes)
-    return [
-        (Frame(np.full((8, 8, 3), c, np.uint8)), np.full((8, 8), c, np.uint8) if flag else None)
-        for c, flag in zip(classes, flags, strict=True)
-    ]
+from dcfm_ros.evaluation.disturbances import DISTURBANCES
+from dcfm_ros.evaluation.metrics import SegmentationScore
+from dcfm_ros.evaluation.runs import evaluate, is_sparse, steps
+from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES
+from dcfm_ros.streaming import MODES, FixedInterval, StreamSegmenter
 
 
 def test_scores_by_distance_from_the_keyframe() -> None:
-    result = evaluate(StreamSegmenter(Stale(), FixedInterval(3)), clip([1, 1, 2, 3, 3, 4]))
-    assert (result.frames, result.labelled, result.keyframes) == (6, 6, 2)
+    result = evaluate(Stale(), Drawn(video(1, 1, 2, 3, 3, 4)), keyframe_interval=3)
+    assert (result.frames, result.labelled, result.keyframes, result.sparse) == (6, 6, 2, False)
     # Frames 0 and 3 are keyframes, 1 and 4 show the same class as these, 2 and 5 another.
     assert result.by_distance == pytest.approx({0: 2 / 11, 1: 2 / 11, 2: 0})
+    assert result.labelled_by_distance == {0: 2, 1: 2, 2: 2}
     assert result.per_class["building"] == pytest.approx(2 / 3)
     assert result.miou == pytest.approx((2 / 3 + 2 / 3) / 11)
+    assert result.miou_present == pytest.approx((2 / 3 + 2 / 3) / 4)  # classes 1 to 4 are labelled
+    assert result.wiou == pytest.approx((2 * 2 / 3 + 2 * 2 / 3) / 6)
 
 
-def test_full_and_bidirectional_answer_every_frame() -> None:
-    frames = clip([1, 1, 2, 3, 3, 4, 4])
-    assert evaluate(StreamSegmenter(Stale(), mode="full"), frames).miou == pytest.approx(4 / 11)
-    result = evaluate(StreamSegmenter(Stale(), FixedInterval(3), mode="bidirectional"), frames)
-    assert (result.frames, result.labelled, result.keyframes) == (7, 7, 3)
+def test_every_mode_answers_every_frame() -> None:
+    frames = Drawn(video(1, 1, 2, 3, 3, 4, 4))
+    full = evaluate(Stale(), frames, "full")
+    assert (full.miou, full.keyframes, full.by_distance) == (pytest.approx(4 / 11), 7, {0: pytest.approx(4 / 11)})
+    result = evaluate(Stale(), frames, "bidirectional", 3)
+    assert (result.frames, result.keyframes) == (7, 3)
+    assert result.labelled_by_distance == {0: 3, 1: 4}  # from the nearest of two keyframes
 
 
-def test_labels_may_be_sparse_and_end_a_run_of_consistency() -> None:
-    dense = evaluate(StreamSegmenter(Stale()), clip([1] * 20))
-    assert (dense.mvc8, dense.mvc16) == (1, 1)
-    sparse = evaluate(StreamSegmenter(Stale()), clip([1] * 20, [i != 10 for i in range(20)]))
-    assert (sparse.labelled, sparse.mvc8, sparse.mvc16) == (19, 1, None)
+def test_each_clip_is_a_stream_and_all_are_scored_together() -> None:
+    result = evaluate(Stale(), Drawn(video(1, 1, 1), video(2, 2, 3)), keyframe_interval=5)
+    assert (result.keyframes, result.without_predecessor) == (2, 2)
+    assert result.labelled_by_distance == {0: 2, 1: 2, 2: 2}
+    assert result.per_class["building"] == 1 and result.per_class["pole"] == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize(
-    ("label", "said"),
-    [
-        (None, "none of 1 frames has a label"),
-        (np.zeros((4, 8), np.uint8), r"\(4, 8\); expected the frame's size \(8, 8\)"),
-        (np.full((8, 8), 11, np.uint8), "holds 11; expected 0 to 10, or 255"),
-    ],
-    ids=["none", "size", "id"],
-)
-def test_labels_that_cannot_be_used_are_named(label: np.ndarray | None, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        evaluate(StreamSegmenter(Stale()), [(Frame(np.zeros((8, 8, 3), np.uint8)), label)])
+def test_a_missing_frame_ends_a_stream() -> None:
+    result = evaluate(Stale(), Drawn({0: 1, 1: 1, 3: 2, 4: 2, 5: 2}), keyframe_interval=5)
+    assert (result.miou_present, result.keyframes, result.without_predecessor) == (1, 2, 2)
+    assert result.labelled_by_distance == {0: 2, 1: 2, 2: 1}
 
 
-def test_the_command_scores_a_folder_and_writes_json(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for folder in ("images", "labels"):
-        (tmp_path / folder).mkdir()
-    for index in range(3):
-        cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), rng.integers(0, 256, (48, 64, 3), np.uint8))
-    cv2.imwrite(str(tmp_path / "labels" / "1.png"), rng.integers(0, 11, (48, 64), np.uint8))
-    arguments = ["--images", tmp_path / "images", "--labels", tmp_path / "labels", "--json", tmp_path / "scores.json"]
-    done = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    scores = json.loads((tmp_path / "scores.json").read_text())
-    assert (scores["frames"], scores["labelled"], scores["keyframes"]) == (3, 1, 1)
-    assert list(scores["by_distance"]) == ["1"]
-    assert 0 <= scores["mIoU"] <= 1
-    nothing = CliRunner().invoke(command, [*map(str, arguments), "--only", "night*"])
-    assert nothing.exit_code == 2
-    assert "night*" in nothing.output
+def test_stills_are_at_no_distance_but_0() -> None:
+    result = evaluate(Stale(), Drawn({0: 1, 30: 2, 60: 3}))
+    assert (result.labelled_by_distance, result.without_predecessor, result.miou_present) == ({0: 3}, 3, 1)
+
+
+def test_bidirectional_streams_begin_one_frame_later_in_turn() -> None:
+    result = evaluate(Stale(), Drawn(*[video(1, 2, 2)] * 3), "bidirectional", 2)
+    # Keyframes are the frames 0 and 2, then 1, then 0 and 2 again; frames before the first one take the next one.
+    assert result.keyframes == 5
+    assert result.labelled_by_distance == {0: 5, 1: 4}
+
+
+def test_consistency_spans_neither_clips_nor_gaps_nor_frames_without_a_label() -> None:
+    long = evaluate(Stale(), Drawn(video(*[1] * 20)))
+    assert (long.mvc8, long.mvc16) == (1, 1)
+    two = evaluate(Stale(), Drawn(video(*[1] * 10), video(*[1] * 10)))
+    assert (two.mvc8, two.mvc16) == (1, None)
+    gap = evaluate(Stale(), Drawn({n: 1 for n in range(21) if n != 10}))
+    assert (gap.mvc8, gap.mvc16) == (1, None)
+    unlabelled = evaluate(Stale(), Drawn(video(*[1] * 20), labelled=set(range(20)) - {10}))
+    assert (unlabelled.labelled, unlabelled.mvc8, unlabelled.mvc16) == (19, 1, None)
+
+
+@pytest.mark.parametrize(("labelled", "sparse"), [(20, False), (18, False), (17, True), (1, True)])
+def test_labels_are_dense_from_nine_in_ten_on(labelled: int, sparse: bool) -> None:
+    data = Drawn(video(*[1] * 20), labelled=range(labelled))
+    assert is_sparse(data) is evaluate(Stale(), data).sparse is sparse
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sets(st.integers(0, 12), min_size=1), min_size=1, max_size=3), st.integers(1, 5))
+def test_dense_runs_score_every_frame_once(clips: list[set[int]], interval: int) -> None:
+    data = Random(*[dict.fromkeys(numbers, 0) for numbers in clips])
+    advanced = []
+    result = evaluate(Mixed(), data, "causal", interval, advance=lambda: advanced.append(1))
+    expected: Counter[int] = Counter()
+    for numbers in clips:
+        for number in numbers:
+            since_gap = next(back for back in range(14) if number - back - 1 not in numbers)
+            expected[since_gap % interval] += 1
+    assert result.labelled_by_distance == dict(expected)
+    assert len(advanced) == steps(data) == result.frames == sum(map(len, clips))
+
+
+def test_a_dense_run_is_the_segmenters_own() -> None:
+    data = Random(dict.fromkeys(range(9), 0))
+    segmenter = StreamSegmenter(Mixed(), FixedInterval(4))
+    score = SegmentationScore(len(CAMVID))
+    for index in range(9):
+        image, label = data.read(data.clips[0], index)
+        score.update(segmenter.push(Frame(image))[0].mask, label)
+    result = evaluate(Mixed(), data, keyframe_interval=4)
+    assert (result.miou, list(result.per_class.values())) == (score.miou(), score.per_class())
+
+
+def test_pictures_are_disturbed_and_labels_are_not() -> None:
+    data = Drawn(video(4, 4, 4))
+    assert evaluate(Stale(), data).per_class["pavement"] == 1
+    result = evaluate(Stale(), data, disturb=lambda pixels: pixels // 2)
+    assert result.per_class["pavement"] == 0
+    seen = Stale()
+    evaluate(seen, data, "full", disturb=DISTURBANCES["dark"])
+    assert seen.seen == [2, 2, 2]
+
+
+def test_no_label_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of the 3 frames of drawn has a label"):
+        evaluate(Stale(), Drawn(video(1, 2, 3), labelled=()))
+
+
+def test_other_classes_than_the_weights_are_refused() -> None:
+    data = Drawn(video(1))
+    data.labels = CITYSCAPES
+    with pytest.raises(ValueError, match="camvid_resnet18 tell 11 classes apart, but drawn has 19"):
+        evaluate(Stale(), data)
+
+
+@pytest.mark.parametrize("every", [1, 4], ids=["dense", "sparse"])
+@pytest.mark.parametrize("mode", MODES)
+def test_memory_does_not_grow_with_the_video(mode: str, every: int) -> None:
+    class Large(Drawn):
+        """Frames that outweigh what a listing takes."""
+
+        def image(self, clip: object, index: int) -> np.ndarray:
+            return np.zeros((96, 128, 3), np.uint8)
+
+        def label(self, clip: object, index: int) -> np.ndarray | None:
+            return np.zeros((96, 128), np.uint8) if index % every == 0 else None
+
+    def peak(frames: int) -> int:
+        data = Large(video(*[0] * frames), labelled=range(0, frames, every))
+        tracemalloc.start()
+        try:
+            evaluate(Stale(), data, mode, 3)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(8)  # what is imported or made once
+    # What is kept of a frame is its place in listings; to hold its mask alone would be 12,288 bytes.
+    assert (peak(450) - peak(150)) / 300 < 1000
