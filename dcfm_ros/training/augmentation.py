@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from dcfm_ros.imaging.labels import UNLABELLED
+
+_GREY = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
 
 
 @dataclass(frozen=True)
@@ -48,24 +51,42 @@ def crop_matrix(label: np.ndarray, augmentation: Augmentation, rng: np.random.Ge
     return np.vstack([np.column_stack([linear, target - linear @ centre]), [0, 0, 1]])
 
 
-def jittered(pixels: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation and a slight tint of (H, W, 3) float32 RGB in 0..1."""
+def coloured(
+    image: np.ndarray,
+    strength: float,
+    mean: Sequence[float],
+    std: Sequence[float],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(3, H, W) float32: an (H, W, 3) uint8 RGB picture in 0..1 with its colours jittered, clipped, then normalised.
+
+    Saturation, then contrast about the mean grey, then brightness and a slight tint; a strength of 0 changes none.
+    """
     brightness, contrast, saturation = 1 + strength * rng.uniform(-1, 1, 3)
     tint = 1 + 0.3 * strength * rng.uniform(-1, 1, 3)
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
-    pixels = grey + np.float32(saturation) * (pixels - grey)
-    pixels = (pixels - grey.mean()) * np.float32(contrast) + grey.mean()
-    return np.clip(pixels * (brightness * tint).astype(np.float32), 0, 1)
+    # All of it is affine in a pixel's colour, so it is one matrix; float pictures in between took 20 times as long.
+    gain = brightness * tint[:, None]
+    linear = gain * contrast * (saturation * np.eye(3) + (1 - saturation) * _GREY)
+    offset = gain * (1 - contrast) * (_GREY @ cv2.mean(image)[:3] / 255)
+    centre, spread = np.asarray(mean), np.asarray(std)
+    matrix = np.column_stack([linear / 255, offset[:, 0] - centre]) / spread[:, None]
+    lowest, highest = -centre / spread, (1 - centre) / spread
+    pixels = image.astype(np.float32)
+    planes = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, plane in enumerate(planes):
+        cv2.transform(pixels, matrix[channel : channel + 1], plane)
+        np.clip(plane, lowest[channel], highest[channel], out=plane)
+    return planes
 
 
 def _crop_centre(label: np.ndarray, extent: tuple[float, float], focus: float, rng: np.random.Generator) -> np.ndarray:
     """(x, y) in the picture. The crop stays inside where it is the smaller of the two, else it is about the middle."""
     limits = [(min(e / 2, s / 2), max(s - e / 2, s / 2)) for e, s in zip(extent, label.shape, strict=True)]
     y, x = (rng.uniform(low, high) for low, high in limits)
-    present = [c for c in np.unique(label) if c != UNLABELLED]
-    if present and rng.random() < focus:
-        rows, columns = np.nonzero(label == present[rng.integers(len(present))])
-        pick = rng.integers(len(rows))
-        y = np.clip(rows[pick] + rng.uniform(-0.3, 0.3) * extent[0], *limits[0])
-        x = np.clip(columns[pick] + rng.uniform(-0.3, 0.3) * extent[1], *limits[1])
+    present = np.flatnonzero(cv2.calcHist([label], [0], None, [256], [0, 256])[:UNLABELLED])
+    if len(present) and rng.random() < focus:
+        places = np.flatnonzero(label == present[rng.integers(len(present))])
+        row, column = divmod(places[rng.integers(len(places))], label.shape[1])
+        y = np.clip(row + rng.uniform(-0.3, 0.3) * extent[0], *limits[0])
+        x = np.clip(column + rng.uniform(-0.3, 0.3) * extent[1], *limits[1])
     return np.array([x, y])

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from dcfm_ros.imaging.labels import UNLABELLED, labels_for
 from dcfm_ros.model import ModelConfig
-from dcfm_ros.training.augmentation import Augmentation, crop_matrix, jittered
+from dcfm_ros.training.augmentation import Augmentation, coloured, crop_matrix
 from dcfm_ros.training.motion import seen_again, thing_ids
 from dcfm_ros.training.sources import Source
 
@@ -110,6 +110,5 @@ class PairDataset(Dataset[Pair]):
         return [round(255 * m) for m in self.config.mean]
 
     def _finish(self, image: np.ndarray, rng: np.random.Generator, colour: bool = True) -> torch.Tensor:
-        pixels = jittered(image.astype(np.float32) / 255, self.augmentation.colour if colour else 0.0, rng)
-        pixels = (pixels - np.array(self.config.mean, np.float32)) / np.array(self.config.std, np.float32)
-        return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+        strength = self.augmentation.colour if colour else 0.0
+        return torch.from_numpy(coloured(image, strength, self.config.mean, self.config.std, rng))
