@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +11,10 @@ from rich.logging import RichHandler
 
 from dcfm_ros.training.recipe import load_recipe
 from dcfm_ros.training.trainer import train
+
+log = logging.getLogger(__name__)
+
+_INTERRUPTED = 128 + 2  # what a shell says of a process that SIGINT ended
 
 
 @click.command()
@@ -22,5 +27,9 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
     """
     # The progress bar is on the same console: log lines go above it.
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
-    weights = train(load_recipe(recipe, overrides))
-    click.echo(f"wrote {weights}")
+    try:
+        weights = train(load_recipe(recipe, overrides))
+    except KeyboardInterrupt:
+        log.info("stopped; the same command goes on from the last checkpoint")
+        sys.exit(_INTERRUPTED)
+    log.info("wrote %s", weights)

@@ -25,6 +25,7 @@ _CHOICES = {
 @dataclass(frozen=True)
 class SourceRecipe:
     """path: a folder under `data_root`. share: how often it is drawn. dataset, split: see datasets.open.open_dataset.
+    validate_split: a split of the same data set whose labelled frames are validated on, as held-out frames are.
     The others: see sources.Source.
     """
 
@@ -35,11 +36,14 @@ class SourceRecipe:
     max_distance: int = 0
     hold_out: str = ""
     direction: str = "both"
+    validate_split: str = ""
 
     def __post_init__(self) -> None:
         _check_at_least(self, 0, "max_distance")
         if not self.share > 0:
             raise ValueError(f"the share of {self.path} is {self.share}; expected more than 0")
+        if self.validate_split and self.validate_split == self.split:
+            raise ValueError(f"{self.path} is trained and validated on {self.split!r}; expected two different splits")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Recipe:
     reused, consistency, distillation, ohem: see losses.LossOptions; an ohem of 1 is all pixels, as published.
     both_labelled: learn from the neighbour's label too, where it has one; the published loss does not.
     average: decay of the running mean of the weights that is validated and shipped.
+    workers: processes of each training process that make pairs; 0: it makes them itself.
+    validate_frames: how many of the frames to validate on are, spread evenly over them; 0 is all.
     """
 
     sources: tuple[SourceRecipe, ...]
@@ -98,11 +104,12 @@ class Recipe:
     workers: int = 0
     log_every: int = 10
     validate_every: int = 500
+    validate_frames: int = 0
     checkpoint_every: int = 50
 
     def __post_init__(self) -> None:
         _check_at_least(self, 1, "steps", "batch", "accumulate", "log_every", "validate_every", "checkpoint_every")
-        _check_at_least(self, 0, "seed", "warmup", "workers")
+        _check_at_least(self, 0, "seed", "warmup", "workers", "validate_frames")
         _check_at_least(self, 0, "class_balance", "encoder_lr", "decoder_lr", "final_lr", "weight_decay")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:

@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 from dcfm_ros.datasets.folder import DatasetError
 from dcfm_ros.model import DCFM, WeightsError, create_model, load_weights
 from dcfm_ros.model.checkpoints import read_provenance
-from dcfm_ros.training import trainer
+from dcfm_ros.training import step, trainer
 from dcfm_ros.training.losses import Losses, dcfm_losses
 from dcfm_ros.training.recipe import Recipe, SourceRecipe
-from dcfm_ros.training.trainer import train, validate
+from dcfm_ros.training.trainer import train
+from dcfm_ros.training.validation import validate, validation_frames
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +69,13 @@ def totals(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         seen.append(losses.total.item())
         return losses
 
-    monkeypatch.setattr(trainer, "dcfm_losses", recorded)
+    monkeypatch.setattr(step, "dcfm_losses", recorded)
     return seen
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Whoever pulls the plug does it while a step is computed."""
-    losses = trainer.dcfm_losses
+    losses = step.dcfm_losses
     taken = 0
 
     def counted(*args: object, **kwargs: object) -> Losses:
@@ -84,7 +85,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
         taken += 1
         return losses(*args, **kwargs)
 
-    monkeypatch.setattr(trainer, "dcfm_losses", counted)
+    monkeypatch.setattr(step, "dcfm_losses", counted)
 
 
 def assert_same_weights(path: Path, other: Path) -> None:
@@ -111,7 +112,8 @@ def test_training_lowers_the_loss_and_writes_weights_that_load(recipe: Recipe, t
 
 def test_the_score_is_that_of_the_weights_that_are_written(recipe: Recipe) -> None:
     path = train(recipe)
-    score = validate(load_weights(path), recipe)
+    model = load_weights(path)
+    score = validate(model, validation_frames(model, recipe))
     # Stored as float16: a pixel or two may differ.
     assert score.miou() == pytest.approx(read_provenance(path)["held_out_miou"], abs=0.01)
 
@@ -220,7 +222,7 @@ def test_rare_classes_weigh_more_when_classes_are_balanced(recipe: Recipe, monke
             seen[balance] = args[4]
             return dcfm_losses(*args, **kwargs)
 
-        monkeypatch.setattr(trainer, "dcfm_losses", remembered)
+        monkeypatch.setattr(step, "dcfm_losses", remembered)
         train(replace(recipe, steps=1, class_balance=balance, output=f"{recipe.output}{balance}"))
     torch.testing.assert_close(seen[0.0], torch.ones(11))
     sky, road, car = (seen[0.5][index].item() for index in (0, 3, 8))
@@ -234,7 +236,7 @@ def test_the_recipes_loss_options_are_what_is_minimised(recipe: Recipe, monkeypa
         seen.append(dcfm_losses(*args, **kwargs))
         return seen[-1]
 
-    monkeypatch.setattr(trainer, "dcfm_losses", remembered)
+    monkeypatch.setattr(step, "dcfm_losses", remembered)
     train(replace(recipe, steps=1, consistency=0.0, distillation=0.5, ohem=0.2))
     train(replace(recipe, steps=1, output=f"{recipe.output}2"))
     hard, plain = seen
