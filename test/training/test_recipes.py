@@ -8,44 +8,74 @@ import pytest
 
 from dcfm_ros.datasets.open import FOLDER, KINDS
 from dcfm_ros.model import available_models, model_config
-from dcfm_ros.training.recipe import load_recipe
+from dcfm_ros.training.recipe import Recipe, load_recipe
 
-FOLDER_OF_RECIPES = Path(__file__).parents[2] / "config" / "train"
-NAMES = sorted(path.stem for path in FOLDER_OF_RECIPES.glob("*.yaml"))
+RECIPES = Path(__file__).parents[2] / "config" / "train"
+NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+PUBLISHED = available_models()[:7]
+
+
+def recipe_of(name: str) -> Recipe:
+    return load_recipe(RECIPES / f"{name}.yaml")
 
 
 def test_every_published_configuration_has_a_recipe_and_so_has_the_default() -> None:
-    assert sorted([*available_models()[:7], "camvid_resnet18"]) == NAMES
+    assert {*PUBLISHED, "camvid_resnet18", "street"} <= {*NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_fits_its_model(name: str) -> None:
-    recipe = load_recipe(FOLDER_OF_RECIPES / f"{name}.yaml")
-    assert recipe.model == name
+    recipe = recipe_of(name)
+    assert recipe.model == (name if name in available_models() else "camvid_resnet18")
     assert recipe.output == f"runs/{name}"
     for source in recipe.sources:
         assert source.dataset in (*KINDS, FOLDER)
-        assert source.dataset in (model_config(name).label_set, FOLDER)
+        assert source.dataset in (model_config(recipe.model).label_set, FOLDER)
 
 
-@pytest.mark.parametrize(
-    ("name", "steps", "batch", "crop", "rates"),
-    [
-        ("vspw_mitb2", 160_000, 16, (480, 853), (6e-5, 6e-4)),
-        ("vspw_mitb5", 160_000, 16, (480, 853), (4e-5, 6e-4)),
-        ("cityscapes_mitb1", 160_000, 16, (512, 1024), (6e-5, 6e-4)),
-        ("cityscapes_resnet18", 80_000, 8, (768, 1536), (0.01, 0.01)),
-        ("cityscapes_resnet50", 80_000, 8, (768, 1536), (0.01, 0.01)),
-        ("cityscapes_resnet101", 80_000, 4, (768, 1536), (0.01, 0.01)),
-        ("camvid_resnet50", 40_000, 8, (640, 640), (0.02, 0.02)),
-    ],
-)
-def test_the_published_values(
-    name: str, steps: int, batch: int, crop: tuple[int, int], rates: tuple[float, float]
-) -> None:
-    recipe = load_recipe(FOLDER_OF_RECIPES / f"{name}.yaml")
-    assert (recipe.steps, recipe.batch, recipe.crop) == (steps, batch, crop)
-    assert (recipe.encoder_lr, recipe.decoder_lr) == rates
-    assert (recipe.reused, recipe.consistency, recipe.ohem, recipe.class_balance, recipe.average) == (0.4, 10, 1, 0, 0)
-    assert recipe.optimizer == ("sgd" if "resnet" in name else "adamw")
-    assert all(source.max_distance == 1 for source in recipe.sources)
+# As published: (steps, warm-up, batch), the crop, (encoder's rate, decoder's rate, the last rate), power of the decay.
+_VSPW = ((160_000, 1500, 16), (480, 853), (6e-5, 6e-4, 0), 1)
+_CITYSCAPES = ((80_000, 1500, 8), (768, 1536), (0.01, 0.01, 1e-4), 0.9)
+SCHEDULES = {
+    "vspw_mitb2": _VSPW,
+    "vspw_mitb5": ((160_000, 1500, 16), (480, 853), (4e-5, 6e-4, 0), 1),
+    "cityscapes_mitb1": ((160_000, 1500, 16), (512, 1024), (6e-5, 6e-4, 0), 1),
+    "cityscapes_resnet18": _CITYSCAPES,
+    "cityscapes_resnet50": _CITYSCAPES,
+    "cityscapes_resnet101": ((80_000, 1500, 4), (768, 1536), (0.01, 0.01, 1e-4), 0.9),
+    "camvid_resnet50": ((40_000, 0, 8), (640, 640), (0.02, 0.02, 1e-5), 0.9),
+}
+# Rotation, scale, colour, and whether the neighbour's colours are changed too.
+AUGMENTATIONS = {
+    "vspw": (20, (0.5, 2), 0.2, True),
+    "cityscapes": (10, (0.5, 2), 0.3, False),
+    "camvid": (10, (1, 2), 0, True),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_schedule(name: str) -> None:
+    recipe = recipe_of(name)
+    length, crop, rates, power = SCHEDULES[name]
+    assert (recipe.steps, recipe.warmup, recipe.batch) == length
+    assert recipe.crop == crop
+    assert (recipe.encoder_lr, recipe.decoder_lr, recipe.final_lr) == rates
+    assert recipe.poly_power == power
+    assert (recipe.optimizer, recipe.weight_decay) == (("sgd", 5e-4) if "resnet" in name else ("adamw", 0.01))
+    assert (recipe.average, recipe.clip_gradient, recipe.precision) == (0, 0, "fp32")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_augmentation(name: str) -> None:
+    recipe = recipe_of(name)
+    drawn = (recipe.rotation, recipe.scale, recipe.colour, recipe.colour_neighbour)
+    assert drawn == AUGMENTATIONS[name.partition("_")[0]]
+    assert (recipe.picture, recipe.focus) == ("source", 0)
+    assert [(source.max_distance, source.direction) for source in recipe.sources] == [(1, "both")]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_loss(name: str) -> None:
+    recipe = recipe_of(name)
+    assert (recipe.reused, recipe.consistency, recipe.distillation, recipe.both_labelled) == (0.4, 10, 0, False)
+    assert (recipe.ohem, recipe.class_balance, recipe.fusion) == (1, 0, "ffm")
