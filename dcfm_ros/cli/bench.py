@@ -35,8 +35,9 @@ CASES = (("camvid_resnet18", (360, 480)), ("cityscapes_resnet18", (512, 1024)))
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", default=0, help="CPU threads; 0: torch's own choice.")
 @click.option("--node/--no-node", default=True, help="Also measure what the ROS node adds to a frame.")
-def command(rounds: int, device: str, threads: int, node: bool) -> None:
-    """Time the network on every frame in full against DCFM's keyframes and other frames."""
+@click.option("--training/--no-training", default=True, help="Also measure what a step of training costs.")
+def command(rounds: int, device: str, threads: int, node: bool, training: bool) -> None:
+    """Time the network on every frame in full against DCFM's keyframes and other frames, and a step of training."""
     console = Console()
     table = Table(header_style="bold")
     for column in ("model", "input", "frame", "median ms", "ratio"):
@@ -51,6 +52,10 @@ def command(rounds: int, device: str, threads: int, node: bool) -> None:
     console.print(backend.description)
     if node and importlib.util.find_spec("rclpy"):
         console.print(_node_overhead(device, threads))
+    if training and importlib.util.find_spec("accelerate"):
+        from dcfm_ros.cli.bench_training import training_table  # needs what the extra `train` brings
+
+        console.print(training_table(device, threads))
 
 
 def _rows(times: dict[str, float]) -> list[tuple[str, float, float]]:

@@ -26,11 +26,12 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, (_, label) in enumerate(frames):
         label[: 16 * index] = 255
     write_folder(root / "street", frames)
+    write_folder(root / "street" / "val", street_like(3))
     path = root / "recipe.yaml"
     values = {
         "model": "camvid_mitb0",
         "data_root": str(root),
-        "sources": [{"path": "street", "share": 1, "max_distance": 1}],
+        "sources": [{"path": "street", "share": 1, "max_distance": 1, "validate_split": "val"}],
         "steps": STEPS,
         "batch": 4,
         "crop": [64, 64],
@@ -45,7 +46,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(recipe: Path, output: Path, *overrides: str, processes: int = 1) -> tuple[np.ndarray, Path]:
-    """The total loss of each step, over all processes, and the weights."""
+    """The total loss of each step, over all processes, and the held-out mIoU at the end; the weights."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     script = str(Path(__file__).with_name("run_recipe.py"))
     command = [sys.executable, *launcher, script, str(recipe), f"output={output}", *overrides]
@@ -54,7 +55,8 @@ def trained(recipe: Path, output: Path, *overrides: str, processes: int = 1) -> 
     assert done.returncode == 0, done.stderr
     events = EventAccumulator(str(output / "tensorboard"))
     events.Reload()
-    return np.array([event.value for event in events.Scalars("loss/total")]), output / "weights.safetensors"
+    logged = [event.value for name in ("loss/total", "held_out/mIoU") for event in events.Scalars(name)]
+    return np.array(logged), output / "weights.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +65,28 @@ def alone(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[np.nd
 
 
 def assert_alike(run: tuple[np.ndarray, Path], alone: tuple[np.ndarray, Path]) -> None:
-    assert len(run[0]) == STEPS
-    np.testing.assert_allclose(run[0], alone[0], atol=1e-4)
+    assert len(run[0]) == STEPS + 1
+    np.testing.assert_allclose(run[0][:STEPS], alone[0][:STEPS], atol=1e-4)
+    assert run[0][STEPS] == pytest.approx(alone[0][STEPS], abs=2e-3)  # a few pixels on the edge between two classes
     first, second = (load_weights(path).state_dict() for path in (run[1], alone[1]))
     for name, tensor in first.items():
         # AdamW's first steps turn the sign of a vanishing gradient into a whole step, of 1e-3 at most.
         assert (tensor.float() - second[name].float()).abs().mean() < 2e-5, name
 
 
-def test_two_processes_reach_the_losses_of_one(recipe: Path, alone: tuple[np.ndarray, Path], tmp_path: Path) -> None:
-    assert_alike(trained(recipe, tmp_path / "two", processes=2), alone)
+@pytest.fixture(scope="module")
+def two(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, Path]:
+    return trained(recipe, tmp_path_factory.mktemp("two"), processes=2)
+
+
+def test_two_processes_reach_the_losses_and_the_score_of_one(
+    two: tuple[np.ndarray, Path], alone: tuple[np.ndarray, Path]
+) -> None:
+    assert_alike(two, alone)
+
+
+def test_several_processes_log_once(two: tuple[np.ndarray, Path]) -> None:
+    assert len(list(two[1].parent.glob("tensorboard/*"))) == 1
 
 
 def test_a_batch_in_two_parts_is_the_whole_batch(recipe: Path, alone: tuple[np.ndarray, Path], tmp_path: Path) -> None:
