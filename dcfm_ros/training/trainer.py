@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def train(recipe: Recipe) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     AcceleratorState._reset_state()  # it outlives an earlier run of this process, with that run's precision
     accelerator = Accelerator(
+        cpu=_are_cpu_processes(),
         mixed_precision=recipe.precision if recipe.precision != "fp32" else "no",
         gradient_accumulation_steps=recipe.accumulate,
         log_with="tensorboard",
@@ -90,6 +92,11 @@ def train(recipe: Recipe) -> Path:
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return output / "weights.safetensors"
+
+
+def _are_cpu_processes() -> bool:
+    """Whether there are several processes and no GPU: unless told, Accelerate would let each of them train alone."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available()
 
 
 def _model(recipe: Recipe) -> DCFM:

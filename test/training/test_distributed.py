@@ -50,7 +50,7 @@ def trained(recipe: Path, output: Path, *overrides: str, processes: int = 1) -> 
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     script = str(Path(__file__).with_name("run_recipe.py"))
     command = [sys.executable, *launcher, script, str(recipe), f"output={output}", *overrides]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     events = EventAccumulator(str(output / "tensorboard"))
