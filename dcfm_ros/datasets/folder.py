@@ -33,11 +33,10 @@ class FolderDataset(Dataset):
     """
 
     def __init__(self, root: str | os.PathLike[str], split: str = "", labels: LabelSet | None = None) -> None:
-        classes = Path(root) / "classes.yaml"
-        if classes.exists():
-            labels = read_classes(classes)
-        elif labels is None:
-            raise DatasetError(f"{classes} is missing; expected it to say the names and colours of the classes")
+        labels = own_classes(root) or labels
+        if labels is None:
+            missing = Path(root) / "classes.yaml"
+            raise DatasetError(f"{missing} is missing; expected it to say the names and colours of the classes")
         folder = Path(root) / split
         images = _images(folder)
         stems = {path.stem for path in images}
@@ -56,6 +55,12 @@ class FolderDataset(Dataset):
     def decode(self, ids: np.ndarray, path: Path) -> np.ndarray:
         check_ids(ids, path, len(self.labels))
         return ids
+
+
+def own_classes(root: str | os.PathLike[str]) -> LabelSet | None:
+    """What `root`/classes.yaml says; None where there is none. Raises DatasetError when that file is wrong."""
+    path = Path(root) / "classes.yaml"
+    return read_classes(path) if path.exists() else None
 
 
 def _images(root: Path) -> list[Path]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from dcfm_ros.datasets.camvid import CamvidDataset
 from dcfm_ros.datasets.cityscapes import CityscapesDataset
 from dcfm_ros.datasets.dataset import Dataset, DatasetError
-from dcfm_ros.datasets.folder import FolderDataset
+from dcfm_ros.datasets.folder import FolderDataset, own_classes
 from dcfm_ros.datasets.vspw import VspwDataset
-from dcfm_ros.imaging.labels import LabelSet
+from dcfm_ros.imaging.labels import LABEL_SETS, LabelSet
 
 KINDS: dict[str, Callable[[str | os.PathLike[str], str], Dataset]] = {
     "vspw": VspwDataset,
@@ -30,8 +30,7 @@ def open_dataset(kind: str, root: str | os.PathLike[str], split: str = "", label
     Raises DatasetError when the kind is unknown, a published data set is given no split, there is no such folder, or
     as the data set itself does.
     """
-    if kind != FOLDER and kind not in KINDS:
-        raise DatasetError(f"the kind of data set is {kind!r}; expected {', '.join(KINDS)} or {FOLDER}")
+    _check_kind(kind)
     if not Path(root).is_dir():
         raise DatasetError(f"{root} is no folder; expected a data set of the kind {kind}")
     if kind == FOLDER:
@@ -39,6 +38,15 @@ def open_dataset(kind: str, root: str | os.PathLike[str], split: str = "", label
     if not split:
         raise DatasetError(f"{root} is opened without a split; expected train, val or test for the kind {kind}")
     return KINDS[kind](root, split)
+
+
+def classes_of(kind: str, root: str | os.PathLike[str]) -> LabelSet | None:
+    """The classes of the data set in `root`, without opening it; None of a folder that does not say them.
+
+    Raises DatasetError when the kind is unknown, or the folder's classes.yaml is wrong.
+    """
+    _check_kind(kind)
+    return own_classes(root) if kind == FOLDER else LABEL_SETS[kind]
 
 
 def kind_of(root: str | os.PathLike[str], split: str = "") -> str:
@@ -68,3 +76,8 @@ def kind_of(root: str | os.PathLike[str], split: str = "") -> str:
     if len(kinds) > 1:
         raise DatasetError(f"{root} looks like {' and '.join(kinds)}; expected one of them, or to be told which")
     return kinds[0]
+
+
+def _check_kind(kind: str) -> None:
+    if kind != FOLDER and kind not in KINDS:
+        raise DatasetError(f"the kind of data set is {kind!r}; expected {', '.join(KINDS)} or {FOLDER}")

@@ -13,6 +13,7 @@ import numpy as np
 from dcfm_ros.datasets.dataset import Clip, Dataset
 from dcfm_ros.evaluation.metrics import SegmentationScore, VideoConsistency
 from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.labels import difference, labels_for
 from dcfm_ros.streaming import FixedInterval, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.result import Segmentation
@@ -80,15 +81,10 @@ def evaluate(
     at an interval of 2 this is the authors' protocol for Cityscapes. In full mode nothing but labelled frames is run.
 
     disturb: what is done to each (H, W, 3) uint8 RGB picture before. advance: called `steps` times.
-    Raises ValueError when the data set's classes are not as many as the network's or no frame has a label, and
-    DatasetError as reading the data set does.
+    Raises ValueError when the data set's classes are not the network's (see `check_classes`) or no frame has a label,
+    and DatasetError as reading the data set does.
     """
-    labels = StreamSegmenter(backend).labels
-    if len(dataset.labels) != len(labels):
-        raise ValueError(
-            f"the weights {backend.config.name} tell {len(labels)} classes apart, but {dataset.root} has "
-            f"{len(dataset.labels)}; expected as many"
-        )
+    check_classes(backend, dataset)
     labelled = dataset.labelled()
     frames = sum(len(clip) for clip in dataset.clips)
     if not labelled:
@@ -102,7 +98,7 @@ def evaluate(
         miou=run.score.miou(),
         miou_present=run.score.miou_present(),
         wiou=run.score.wiou(),
-        per_class=dict(zip(labels.names, run.score.per_class(), strict=True)),
+        per_class=dict(zip(StreamSegmenter(backend).labels.names, run.score.per_class(), strict=True)),
         by_distance={distance: run.by_distance[distance].miou() for distance in distances},
         labelled_by_distance={distance: run.labelled_by_distance[distance] for distance in distances},
         without_predecessor=sum(clip.shifted(index, -1) is None for clip, index in labelled),
@@ -114,6 +110,25 @@ def evaluate(
         keyframes=run.keyframes,
         seconds=run.seconds,
     )
+
+
+def check_classes(backend: Backend, dataset: Dataset) -> None:
+    """Raises ValueError when the data set has not as many classes as the network, or calls them something else.
+
+    Names are compared in order, and not at all where the weights name none.
+    """
+    config, labels = backend.config, StreamSegmenter(backend).labels
+    if len(dataset.labels) != len(labels):
+        raise ValueError(
+            f"the weights {config.name} tell {len(labels)} classes apart, but {dataset.root} has "
+            f"{len(dataset.labels)}; expected as many"
+        )
+    named = labels.names != labels_for(len(labels), "").names
+    if named and (differ := difference(labels, dataset.labels)):
+        raise ValueError(
+            f"the weights {config.name} and {dataset.root} have other classes: {differ}; expected the same names, in "
+            "the same order"
+        )
 
 
 def is_sparse(dataset: Dataset) -> bool:

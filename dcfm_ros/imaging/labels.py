@@ -173,3 +173,16 @@ def labels_for(count: int, label_set: str, names: tuple[str, ...] = (), colors: 
     if len(names) != count:
         raise ValueError(f"{len(names)} class names are given; expected {count}")
     return LabelSet(names, colors)
+
+
+def difference(labels: LabelSet, others: LabelSet) -> str:
+    """In words, the first thing that makes these other classes: their number, or a name. Empty where they are the same.
+
+    Colours may differ: they say nothing about what a class is.
+    """
+    if len(labels) != len(others):
+        return f"{len(labels)} and {len(others)} of them"
+    for index, names in enumerate(zip(labels.names, others.names, strict=True)):
+        if names[0] != names[1]:
+            return f"class {index} is {names[0]!r} and {names[1]!r}"
+    return ""

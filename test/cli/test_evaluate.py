@@ -222,6 +222,11 @@ def test_weights_of_other_classes_are_refused(
     (folder / "classes.yaml").write_text("- {name: road, color: [1, 2, 3]}\n")
     assert_one_line(called("evaluate", str(folder), "--weights", str(weights)), "11 classes apart")
 
+    names = ["sky", "road", *(name for name in CAMVID.names if name not in ("sky", "road"))]
+    (folder / "classes.yaml").write_text("".join(f"- {{name: {name}, color: [1, 2, 3]}}\n" for name in names))
+    done = called("evaluate", str(folder), "--weights", str(weights))
+    assert_one_line(done, f"camvid_mitb0 and {folder} have other classes: class 1 is 'building' and 'road'; expected")
+
 
 def test_what_is_no_data_set_or_several_is_said(called: Call, tmp_path: Path, folder: Path, weights: Path) -> None:
     done = called("evaluate", str(tmp_path), "--weights", str(weights))

@@ -8,7 +8,7 @@ import pytest
 from dataset_files import write_ids, write_lines, write_pixels
 
 from dcfm_ros.datasets.dataset import Dataset, DatasetError
-from dcfm_ros.datasets.open import KINDS, kind_of, open_dataset
+from dcfm_ros.datasets.open import KINDS, classes_of, kind_of, open_dataset
 from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES, LABEL_SETS, VSPW, LabelSet
 
 
@@ -40,6 +40,15 @@ def test_every_kind_is_opened_and_read_alike(root: Path, kind: str, split: str, 
     ((clip, index),) = dataset.labelled()
     image, label = dataset.read(clip, index)
     assert image.shape == (4, 6, 3) and label is not None and (label == 0).all()
+
+
+def test_classes_are_known_without_opening(root: Path) -> None:
+    assert classes_of("vspw", "nowhere") is VSPW
+    assert classes_of("folder", root) is None
+    write_lines(root / "classes.yaml", "- {name: road, color: [1, 2, 3]}")
+    assert classes_of("folder", str(root)) == LabelSet(("road",), ((1, 2, 3),))
+    with pytest.raises(DatasetError, match="the kind of data set is 'kitti'"):
+        classes_of("kitti", root)
 
 
 def test_every_published_data_set_with_labels_can_be_opened() -> None:

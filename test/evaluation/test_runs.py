@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from dcfm_ros.evaluation.disturbances import DISTURBANCES
 from dcfm_ros.evaluation.metrics import SegmentationScore
 from dcfm_ros.evaluation.runs import evaluate, is_sparse, steps
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES
+from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES, LabelSet
 from dcfm_ros.streaming import MODES, FixedInterval, StreamSegmenter
 
 
@@ -128,6 +129,21 @@ def test_other_classes_than_the_weights_are_refused() -> None:
     data.labels = CITYSCAPES
     with pytest.raises(ValueError, match="camvid_resnet18 tell 11 classes apart, but drawn has 19"):
         evaluate(Stale(), data)
+
+
+def test_the_weights_classes_in_another_order_are_refused() -> None:
+    data = Drawn(video(1))
+    data.labels = LabelSet((*CAMVID.names[:2], "road", "pole", *CAMVID.names[4:]), CAMVID.colors)
+    with pytest.raises(ValueError, match="camvid_resnet18 and drawn have other classes: class 2 is 'pole' and 'road'"):
+        evaluate(Stale(), data)
+
+
+def test_other_colours_are_no_other_classes_and_weights_may_name_none() -> None:
+    data, nameless = Drawn(video(1)), Stale()
+    data.labels = replace(CAMVID, colors=CAMVID.colors[::-1])
+    assert evaluate(Stale(), data).miou_present == 1
+    nameless.config = replace(nameless.config, label_set="")
+    assert evaluate(nameless, data).miou_present == 1
 
 
 @pytest.mark.parametrize("every", [1, 4], ids=["dense", "sparse"])
