@@ -15,10 +15,10 @@ from accelerate.utils import broadcast
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dcfm_ros.model import DCFM, create_model, save_weights
-from dcfm_ros.model.pretrained import initialise
+from dcfm_ros.model import DCFM, save_weights
 from dcfm_ros.training.batches import batches_from, pairs_and_class_weights
 from dcfm_ros.training.checkpoint import RunState
+from dcfm_ros.training.network import first_network
 from dcfm_ros.training.recipe import Recipe
 from dcfm_ros.training.speed import Speed
 from dcfm_ros.training.step import TrainingStep, mean_losses
@@ -50,10 +50,7 @@ def train(recipe: Recipe) -> Path:
     if not accelerator.is_main_process:
         logging.getLogger("dcfm_ros").setLevel(logging.WARNING)  # one process tells what goes on
 
-    model = _model(recipe)
-    if recipe.init:
-        left = initialise(model, Path(recipe.data_root) / recipe.init)
-        log.info("%d tensors keep their random values: %s", len(left), ", ".join(left[:5]))
+    model = first_network(recipe)
     model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
     dataset, class_weights = pairs_and_class_weights(model, recipe)
@@ -97,12 +94,6 @@ def train(recipe: Recipe) -> Path:
 def _are_cpu_processes() -> bool:
     """Whether there are several processes and no GPU: unless told, Accelerate would let each of them train alone."""
     return int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available()
-
-
-def _model(recipe: Recipe) -> DCFM:
-    model = create_model(recipe.model)
-    config = dataclasses.replace(model.config, fusion=recipe.fusion, resize_first=recipe.resize_first)
-    return model if config == model.config else DCFM(config)
 
 
 def _check_all_are_at(step: int, accelerator: Accelerator) -> None:

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from dcfm_ros.model import DCFM, create_model
-from dcfm_ros.training import step, trainer
+from dcfm_ros.model import DCFM, ModelConfig
+from dcfm_ros.training import network, step, trainer
 from dcfm_ros.training.losses import Losses, dcfm_losses
 from dcfm_ros.training.recipe import load_recipe
 
@@ -20,8 +20,8 @@ killed_in_step = int(os.environ.get("KILLED_IN_STEP", 0))
 calls = 0
 
 
-def without_dropout(name: str) -> DCFM:
-    model = DCFM(replace(create_model(name).config, input_size=(64, 96)))
+def without_dropout(config: ModelConfig) -> DCFM:
+    model = DCFM(replace(config, input_size=(64, 96)))
     for module in model.modules():
         if isinstance(module, nn.Dropout2d):
             module.p = 0.0
@@ -39,6 +39,6 @@ def losses_or_death(*args: object, **kwargs: object) -> Losses:
 
 
 if __name__ == "__main__":
-    trainer.create_model = without_dropout
+    network.DCFM = without_dropout
     step.dcfm_losses = losses_or_death
     trainer.train(load_recipe(sys.argv[1], sys.argv[2:]))
