@@ -10,54 +10,57 @@ import difflib
 import zlib
 from collections.abc import Callable
 
-import cv2
 import numpy as np
+
+from dcfm_ros.imaging.camera_faults import (
+    as_picture,
+    compressed,
+    exposed,
+    noise,
+    out_of_focus,
+    turned_while_exposed,
+    with_gamma,
+)
 
 
 def _dark(pixels: np.ndarray) -> np.ndarray:
     """Half the light."""
-    return _as_picture(pixels * np.float32(0.5))
+    return exposed(pixels, 0.5)
 
 
 def _bright(pixels: np.ndarray) -> np.ndarray:
     """Overexposed: 1.6 times the light, clipped."""
-    return _as_picture(pixels * np.float32(1.6))
+    return exposed(pixels, 1.6)
 
 
 def _night(pixels: np.ndarray) -> np.ndarray:
     """Gamma 2.5, which leaves little but the lights, and the noise of a high gain."""
-    shades = 255 * (np.arange(256, dtype=np.float32) / 255) ** 2.5
-    return _as_picture(shades[pixels] + _noise_like(pixels, 6))
+    return with_gamma(pixels, 2.5, _noise_like(pixels, 6))
 
 
 def _blur(pixels: np.ndarray) -> np.ndarray:
     """Out of focus: a Gaussian of sigma 2 at a width of 480."""
-    return cv2.GaussianBlur(pixels, (0, 0), sigmaX=2 * pixels.shape[1] / 480)
+    return out_of_focus(pixels, 2 * pixels.shape[1] / 480)
 
 
 def _motion_blur(pixels: np.ndarray) -> np.ndarray:
     """The camera turns while the shutter is open: a line 2 % of the width long."""
-    length = max(3, round(0.02 * pixels.shape[1]))
-    return cv2.blur(pixels, (length, 1), borderType=cv2.BORDER_REPLICATE)
+    return turned_while_exposed(pixels, max(3, round(0.02 * pixels.shape[1])))
 
 
 def _jpeg(pixels: np.ndarray) -> np.ndarray:
     """Compressed for a narrow link: JPEG of quality 15."""
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 15])
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    assert decoded is not None
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return compressed(pixels, 15)
 
 
 def _noise(pixels: np.ndarray) -> np.ndarray:
     """Sensor noise of sigma 12, of each channel apart."""
-    return _as_picture(pixels + _noise_like(pixels, 12))
+    return as_picture(pixels + _noise_like(pixels, 12))
 
 
 def _fog(pixels: np.ndarray) -> np.ndarray:
     """Six tenths of a light grey over everything: the contrast falls and black turns grey."""
-    return _as_picture(pixels * np.float32(0.4) + np.float32(0.6 * 200))
+    return as_picture(pixels * np.float32(0.4) + np.float32(0.6 * 200))
 
 
 DISTURBANCES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -88,10 +91,6 @@ def disturbance_names(text: str) -> list[str]:
 
 
 def _noise_like(pixels: np.ndarray, sigma: float) -> np.ndarray:
-    """Normal noise, float32. The picture seeds it: a frame that is read again is disturbed alike, the next one anew."""
+    """Noise that the picture seeds: a frame that is read again is disturbed alike, the next one anew."""
     seed = zlib.crc32(np.ascontiguousarray(pixels).data)
-    return np.random.default_rng(seed).standard_normal(pixels.shape, np.float32) * np.float32(sigma)
-
-
-def _as_picture(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return noise(pixels.shape, sigma, np.random.default_rng(seed))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dcfm_ros.imaging import camera_faults
 from dcfm_ros.imaging.labels import UNLABELLED
 
 _GREY = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
@@ -22,7 +23,9 @@ class Augmentation:
     motion: how far a still's neighbour is from it, see `motion.seen_again`; 1 is up to five frames of city driving.
     colour_neighbour: whether the neighbour's colours are jittered too, each frame apart.
 
-    Raises ValueError when `motion` is negative or no number.
+    faults: how often a frame is shown as a poor camera or poor light would, see `with_a_fault`; each frame apart.
+
+    Raises ValueError when `motion` is negative or no number, or `faults` no probability.
     """
 
     crop: tuple[int, int]
@@ -32,10 +35,13 @@ class Augmentation:
     focus: float = 0.5
     motion: float = 1.0
     colour_neighbour: bool = True
+    faults: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.motion < float("inf"):
             raise ValueError(f"motion is {self.motion}; expected a number of at least 0")
+        if not 0 <= self.faults <= 1:
+            raise ValueError(f"faults is {self.faults}; expected 0 to 1")
 
 
 def crop_matrix(label: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
@@ -77,6 +83,22 @@ def coloured(
         cv2.transform(pixels, matrix[channel : channel + 1], plane)
         np.clip(plane, lowest[channel], highest[channel], out=plane)
     return planes
+
+
+def with_a_fault(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An (H, W, 3) uint8 RGB picture, out of focus, blurred by motion, too dark or bright, noisy, or compressed."""
+    kind = rng.integers(5)
+    strength = rng.uniform()
+    if kind == 0:
+        return camera_faults.out_of_focus(image, 0.4 + 2.1 * strength)
+    if kind == 1:
+        return camera_faults.turned_while_exposed(image, 3 + round(9 * strength))
+    if kind == 2:
+        return camera_faults.with_gamma(image, float(np.exp(strength * 1.6 - 0.6)))
+    if kind == 3:
+        noise = camera_faults.noise(image.shape, 2 + 14 * strength, rng)
+        return camera_faults.as_picture(image + noise)
+    return camera_faults.compressed(image, 10 + round(50 * strength))
 
 
 def _crop_centre(label: np.ndarray, extent: tuple[float, float], focus: float, rng: np.random.Generator) -> np.ndarray:

@@ -28,7 +28,7 @@ def pairs_and_class_weights(model: DCFM, recipe: Recipe) -> tuple[PairDataset, T
     """
     sources = [_source(source, model, recipe) for source in recipe.sources]
     shares = [s.share for s in recipe.sources]
-    keys = ("crop", "scale", "rotation", "colour", "focus", "motion", "colour_neighbour")
+    keys = ("crop", "scale", "rotation", "colour", "focus", "motion", "colour_neighbour", "faults")
     augmentation = Augmentation(**{key: getattr(recipe, key) for key in keys})
     dataset = PairDataset(sources, shares, model.config, augmentation, recipe.steps * recipe.batch, recipe.seed)
     if not recipe.class_balance:  # counting reads every label of the sources

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from dcfm_ros.imaging.labels import UNLABELLED, labels_for
 from dcfm_ros.model import ModelConfig
-from dcfm_ros.training.augmentation import Augmentation, coloured, crop_matrix
+from dcfm_ros.training.augmentation import Augmentation, coloured, crop_matrix, with_a_fault
 from dcfm_ros.training.motion import seen_again, thing_ids
 from dcfm_ros.training.sources import Source
 
@@ -72,8 +72,12 @@ class PairDataset(Dataset[Pair]):
         else:
             still_rng = np.random.default_rng((self.seed, index, 1))
             neighbour, neighbour_target = self._moved(image, label, matrix, still_rng)
+        labelled = self._cut(image, matrix)
+        if self.augmentation.faults:
+            fault_rng = np.random.default_rng((self.seed, index, 2))
+            labelled, neighbour = (self._with_faults(frame, fault_rng) for frame in (labelled, neighbour))
         return Pair(
-            self._finish(self._cut(image, matrix), rng),
+            self._finish(labelled, rng),
             self._finish(neighbour, rng, self.augmentation.colour_neighbour),
             torch.from_numpy(self._cut_label(label, matrix).astype(np.int64)),
             torch.from_numpy(neighbour_target.astype(np.int64)),
@@ -105,6 +109,9 @@ class PairDataset(Dataset[Pair]):
             moved[inside == 0] = self._mean_colour()
             moved_label[inside == 0] = UNLABELLED
         return moved, moved_label
+
+    def _with_faults(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return with_a_fault(image, rng) if rng.random() < self.augmentation.faults else image
 
     def _mean_colour(self) -> list[int]:
         return [round(255 * m) for m in self.config.mean]

@@ -56,7 +56,8 @@ class Recipe:
     batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
     batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
     picture: the size at which pictures are cut; see sources.Source. clip_gradient: the largest norm; 0 is any.
-    motion: how far a still's neighbour is from it; see augmentation.Augmentation.
+    motion, faults: how far a still's neighbour is from it, how often a frame is disturbed; see
+    augmentation.Augmentation.
     class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
     reused, consistency, distillation, ohem: see losses.LossOptions; an ohem of 1 is all pixels, as published.
     both_labelled: learn from the neighbour's label too, where it has one; the published loss does not.
@@ -83,6 +84,7 @@ class Recipe:
     picture: str = "network"
     focus: float = 0.5
     motion: float = 1.0
+    faults: float = 0.0
     class_balance: float = 0.0
     reused: float = 0.4
     consistency: float = 10.0

@@ -14,7 +14,7 @@ from labelled_folders import street_like, write_folder
 from dcfm_ros.datasets.folder import FolderDataset
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.model import ModelConfig, model_config
-from dcfm_ros.training.augmentation import Augmentation
+from dcfm_ros.training.augmentation import Augmentation, with_a_fault
 from dcfm_ros.training.pairs import Pair, PairDataset
 from dcfm_ros.training.sources import Direction, Source, class_frequencies
 
@@ -324,3 +324,35 @@ def test_the_neighbours_colours_can_be_left_as_they_are(numbered: Path) -> None:
     assert all(abs(grey / 20 - round(grey / 20)) < 0.06 for grey in greys)  # frame i is the grey 20 * i
     shown = [pixels(pairs[index][0])[32, 48, 0] for index in range(40)]
     assert any(abs(grey / 20 - round(grey / 20)) > 0.2 for grey in shown)
+
+
+# Faults
+
+
+def test_faults_change_pictures_alone_and_each_frame_apart(street: Path) -> None:
+    augmentation = Augmentation(crop=(48, 64))
+    clean = dataset([source(street, 2), source(street)], augmentation)
+    faulty = dataset([source(street, 2), source(street)], replace(augmentation, faults=0.5))
+    changed = np.zeros((2, 2), int)
+    for before, after in zip(clean, faulty, strict=True):
+        assert torch.equal(before.target, after.target)
+        assert torch.equal(before.neighbour_target, after.neighbour_target)
+        one, other = (not torch.equal(getattr(before, name), getattr(after, name)) for name in Pair._fields[:2])
+        changed[int(one), int(other)] += 1
+    assert (changed > 2).all()  # of 40 pairs: neither, either, both
+
+
+@pytest.mark.parametrize("faults", [-0.1, 1.5])
+def test_faults_are_a_probability(faults: float) -> None:
+    with pytest.raises(ValueError, match=f"faults is {faults}; expected 0 to 1"):
+        Augmentation(crop=(48, 64), faults=faults)
+
+
+def test_a_picture_with_a_fault_is_still_that_picture() -> None:
+    """Whichever fault is drawn, shades keep their order on average."""
+    picture = np.repeat(np.linspace(20, 235, 96).astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    seen = {with_a_fault(picture, np.random.default_rng(seed)).tobytes() for seed in range(60)}
+    assert len(seen) > 30
+    for pixels in seen:
+        columns = np.frombuffer(pixels, np.uint8).reshape(picture.shape).mean((0, 2))
+        assert np.corrcoef(columns, picture[0, :, 0])[0, 1] > 0.85
