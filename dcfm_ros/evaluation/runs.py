@@ -126,8 +126,8 @@ def check_classes(backend: Backend, dataset: Dataset) -> None:
     named = labels.names != labels_for(len(labels), "").names
     if named and (differ := difference(labels, dataset.labels)):
         raise ValueError(
-            f"the weights {config.name} and {dataset.root} have other classes: {differ}; expected the same names, in "
-            "the same order"
+            f"the weights {config.name} and {dataset.root} have different classes: {differ}; expected the same names, "
+            "in the same order"
         )
 
 

@@ -181,8 +181,8 @@ def difference(labels: LabelSet, others: LabelSet) -> str:
     Colours may differ: they say nothing about what a class is.
     """
     if len(labels) != len(others):
-        return f"{len(labels)} and {len(others)} of them"
+        return f"{len(labels)} in the first, {len(others)} in the second"
     for index, names in enumerate(zip(labels.names, others.names, strict=True)):
         if names[0] != names[1]:
-            return f"class {index} is {names[0]!r} and {names[1]!r}"
+            return f"class {index} is {names[0]!r} in the first, {names[1]!r} in the second"
     return ""

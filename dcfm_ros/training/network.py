@@ -48,7 +48,7 @@ def classes_of_sources(recipe: Recipe) -> LabelSet | None:
         if first is None:
             first = root, labels
         elif differ := difference(first[1], labels):
-            raise ValueError(f"the sources {first[0]} and {root} have other classes: {differ}; expected the same")
+            raise ValueError(f"the sources {first[0]} and {root} have different classes: {differ}; expected the same")
     return first[1] if first else None
 
 

@@ -99,8 +99,8 @@ def test_a_source_that_says_no_classes_has_those_of_the_others(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("second", "said"),
     [
-        (SourceRecipe("second", 1.0), "class 1 is 'field' and 'cow'"),
-        (SourceRecipe("second", 1.0, "camvid", "train"), "3 and 11 of them"),
+        (SourceRecipe("second", 1.0), "class 1 is 'field' in the first, 'cow' in the second"),
+        (SourceRecipe("second", 1.0, "camvid", "train"), "3 in the first, 11 in the second"),
     ],
 )
 def test_sources_of_different_classes_are_refused(tmp_path: Path, second: SourceRecipe, said: str) -> None:
@@ -109,5 +109,5 @@ def test_sources_of_different_classes_are_refused(tmp_path: Path, second: Source
     sources = [SourceRecipe("first", 1.0), SourceRecipe("unsaid", 1.0), second]
     with pytest.raises(ValueError) as refused:
         train(recipe_of(tmp_path, sources, output=str(tmp_path / "run")))
-    both = f"the sources {tmp_path / 'first'} and {tmp_path / 'second'} have other classes"
+    both = f"the sources {tmp_path / 'first'} and {tmp_path / 'second'} have different classes"
     assert str(refused.value) == f"{both}: {said}; expected the same"
