@@ -21,6 +21,7 @@ class LossOptions:
     reused, consistency, distillation: weights of the terms in `Losses`; that of `individual` is 1. At 0, consistency
     and distillation are not computed; without consistency the neighbour's own features do not reach the fusion.
     ohem: the fraction of the labelled pixels, the hardest ones, that both cross-entropies are a mean over; None is all.
+    The hardest are chosen within each process's micro-batch, so that how a batch is split changes which they are.
 
     Raises ValueError for a weight that is negative or not finite, or an `ohem` outside (0, 1].
     """
