@@ -17,24 +17,29 @@ class SegmentationScore:
 
     Every value comes from the one confusion matrix, in float64: torchmetrics' own Jaccard index reads the counts as
     float32, and its mean leaves absent classes out, which the authors' does not.
+
+    device: where the pixels are counted. A value is over all processes of a run, which send each other their counts
+    from there: it has to be the model's device, because processes on GPUs (NCCL) can send nothing from the CPU.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, device: torch.device | str = "cpu") -> None:
+        self._device = torch.device(device)
         # torchmetrics' own validation sorts every pixel, which takes longer than the counting.
-        self._matrix = MulticlassConfusionMatrix(classes, ignore_index=UNLABELLED, validate_args=False)
+        matrix = MulticlassConfusionMatrix(classes, ignore_index=UNLABELLED, validate_args=False)
+        self._matrix = matrix.to(self._device)
 
     def update(self, prediction: Tensor | np.ndarray, target: Tensor | np.ndarray) -> None:
         """Two tensors or arrays of integers, equal in shape, of any size: ids 0..classes-1, and ids or 255.
 
-        Raises ValueError when the shapes differ or there is another id.
+        They may lie on any device. Raises ValueError when the shapes differ or there is another id.
         """
-        predicted, labelled = torch.as_tensor(prediction).long(), torch.as_tensor(target).long()
+        predicted, labelled = (torch.as_tensor(ids, device=self._device).long() for ids in (prediction, target))
         if predicted.shape != labelled.shape:
             raise ValueError(
                 f"the prediction is {tuple(predicted.shape)}; expected the label's {tuple(labelled.shape)}"
             )
         self._check(predicted, "prediction")
-        self._check(labelled[labelled != UNLABELLED], "label")
+        self._check(labelled, "label", ignored=UNLABELLED)
         self._matrix.update(predicted, labelled)
 
     def per_class(self) -> list[float]:
@@ -55,19 +60,24 @@ class SegmentationScore:
 
     def wiou(self) -> float:
         """Mean over classes weighted by how often each is labelled; between 0 and 1."""
-        labelled = self._matrix.compute().sum(1).double()
+        labelled = self._counts().sum(1)
         per_class = torch.tensor(self.per_class(), dtype=torch.float64)
         return float((labelled * per_class).sum() / labelled.sum().clamp(min=1))
 
-    def _check(self, ids: Tensor, what: str) -> None:
+    def _check(self, ids: Tensor, what: str, ignored: int | None = None) -> None:
         classes = self._matrix.num_classes
-        if ids.numel() and not 0 <= ids.min() <= ids.max() < classes:
-            stray = int(ids[(ids < 0) | (ids >= classes)][0])
+        known = ids if ignored is None else ids[ids != ignored]
+        if known.numel() and not 0 <= known.min() <= known.max() < classes:
+            stray = int(known[(known < 0) | (known >= classes)][0])
             raise ValueError(f"the {what} holds {stray}; expected 0 to {classes - 1}")
+
+    def _counts(self) -> Tensor:
+        """(classes, classes) float64 on the CPU: pixels of all processes, by label and prediction."""
+        return self._matrix.compute().cpu().double()
 
     def _hits_and_union(self) -> tuple[Tensor, Tensor]:
         """Pixels of each class that label and prediction agree on, and that either of them has: float64."""
-        matrix = self._matrix.compute().double()
+        matrix = self._counts()
         hits = matrix.diag()
         return hits, matrix.sum(0) + matrix.sum(1) - hits
 

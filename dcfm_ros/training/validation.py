@@ -53,8 +53,8 @@ def validate(model: DCFM, frames: Sequence[LabelledFrame]) -> SegmentationScore:
     Of several processes each validates its part of the frames. A value of the score is over all parts, and all
     processes have to ask for it.
     """
-    score = SegmentationScore(model.config.num_classes)
     device = next(model.parameters()).device
+    score = SegmentationScore(model.config.num_classes, device)
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (model.config.mean, model.config.std))
     for dataset, clip, index in frames:
         image, label = dataset.read(clip, index)
@@ -64,7 +64,7 @@ def validate(model: DCFM, frames: Sequence[LabelledFrame]) -> SegmentationScore:
         shallow = model.encode_shallow(((pixels - mean) / std)[None])
         logits = model.fuse(model.encode_common(shallow), shallow)
         ids = F.interpolate(logits, label.shape, mode="bilinear", align_corners=False).argmax(1)[0]
-        score.update(ids.cpu(), label)
+        score.update(ids, label)
     return score
 
 
