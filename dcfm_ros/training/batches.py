@@ -18,7 +18,7 @@ from dcfm_ros.model import DCFM
 from dcfm_ros.training.augmentation import Augmentation
 from dcfm_ros.training.pairs import Pair, PairDataset
 from dcfm_ros.training.recipe import Recipe, SourceRecipe
-from dcfm_ros.training.sources import Source, class_frequencies
+from dcfm_ros.training.sources import KEPT_BYTES, Source, class_frequencies
 
 
 def pairs_and_class_weights(model: DCFM, recipe: Recipe) -> tuple[PairDataset, Tensor]:
@@ -69,6 +69,7 @@ def _source(source: SourceRecipe, model: DCFM, recipe: Recipe) -> Source:
         source.hold_out,
         source.direction,  # type: ignore[arg-type]
         recipe.picture,  # type: ignore[arg-type]
+        KEPT_BYTES // (len(recipe.sources) * max(1, recipe.workers)),  # every worker keeps its own
     )
 
 

@@ -34,8 +34,8 @@ class Pair(NamedTuple):
 
 
 class PairDataset(Dataset[Pair]):
-    """`length` pairs drawn from sources by their shares. Of a still's pair only the neighbour depends on
-    `augmentation.motion`.
+    """`length` pairs drawn from sources by their shares. A still's neighbour, and that of a frame that has none in its
+    clip, is the same picture moved; of such a pair only the neighbour depends on `augmentation.motion`.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class PairDataset(Dataset[Pair]):
         rng = np.random.default_rng((self.seed, index))
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         at = int(rng.integers(len(source)))
-        image, label = source.labelled(at)
-        other, other_label = source.neighbour(at, rng) if source.max_distance else (image, label)
+        image, label, other = source.pair(at, rng)
         matrix = crop_matrix(label, self.augmentation, rng)
-        if source.max_distance or not self.augmentation.motion:
-            neighbour, neighbour_target = self._cut(other, matrix), self._cut_label(other_label, matrix)
-        else:
+        if other is None and self.augmentation.motion:
             still_rng = np.random.default_rng((self.seed, index, 1))
             neighbour, neighbour_target = self._moved(image, label, matrix, still_rng)
+        else:
+            seen, seen_label = other or (image, label)
+            neighbour, neighbour_target = self._cut(seen, matrix), self._cut_label(seen_label, matrix)
         labelled = self._cut(image, matrix)
         if self.augmentation.faults:
             fault_rng = np.random.default_rng((self.seed, index, 2))

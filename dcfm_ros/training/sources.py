@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from dcfm_ros.datasets.dataset import Clip, Dataset
+from dcfm_ros.datasets.dataset import Clip, Dataset, DatasetError
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import mask_to_size, network_size, resize_to_network
 from dcfm_ros.model import ModelConfig
@@ -16,8 +18,17 @@ from dcfm_ros.model import ModelConfig
 Direction = Literal["both", "past"]
 Picture = Literal["network", "source"]
 
-_MOST_KEPT = 2000
-"""How many frames a source keeps decoded: 1 GB at 360x480. A larger data set is read again each time."""
+KEPT_BYTES = 1_500_000_000
+"""How much a training process keeps decoded, with all its sources and workers: 2000 frames of 360x480 take it."""
+
+log = logging.getLogger(__name__)
+
+
+class Shot(NamedTuple):
+    """A frame as it is drawn: (H, W, 3) uint8 RGB and its (H, W) uint8 ids, 255 unlabelled, None without a label."""
+
+    image: np.ndarray
+    label: np.ndarray | None
 
 
 class Source:
@@ -28,6 +39,7 @@ class Source:
     that are never trained on, nor are they neighbours. direction: where neighbours lie; "both", before or after with
     even chances, is the published recipe; "past" is what a robot does, whose keyframes are older than the frame.
     picture: the size that frames are brought to, the "network"'s input or their own, as in the "source".
+    keep_bytes: how much of what was decoded is kept; what comes after that is read again each time.
 
     Raises ValueError when nothing is left, for a negative distance, or an unknown direction or picture.
     """
@@ -40,6 +52,7 @@ class Source:
         hold_out: str = "",
         direction: Direction = "both",
         picture: Picture = "network",
+        keep_bytes: int = KEPT_BYTES,
     ) -> None:
         if max_distance < 0:
             raise ValueError(f"{dataset.root}: max_distance is {max_distance}; expected at least 0")
@@ -55,8 +68,10 @@ class Source:
         self._frames = [(clip, index) for clip, index in dataset.labelled() if not self._is_held_out(clip, index)]
         if not self._frames:
             raise ValueError(f"{dataset.root}: hold_out={hold_out!r} leaves no frame to train on")
-        self._keeps = sum(len(clip) for clip in dataset.clips) <= _MOST_KEPT
-        self._kept: dict[tuple[str, int], tuple[np.ndarray, np.ndarray | None]] = {}
+        self._kept: dict[Path, Shot] = {}
+        self._may_keep = keep_bytes
+        if max_distance:
+            self._tell_of_frames_without_a_neighbour()
 
     def __len__(self) -> int:
         """Number of labelled frames."""
@@ -72,41 +87,75 @@ class Source:
         """The labels of all, one after the other."""
         return (self.labelled(at)[1] for at in range(len(self)))
 
-    def neighbour(self, at: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """A frame 1 to `max_distance` frames away in its clip, each distance and side as often: (H, W, 3) uint8 RGB,
-        and its (H, W) uint8 ids, None where it has no label.
+    def pair(self, at: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Shot | None]:
+        """One of them, image and label as in `labelled`, and its neighbour.
 
-        Where that frame is missing (the end of a clip, or held out): "both" takes the one as far on the other side,
-        else the closest; "past" the closest before, else the closest after. The frame itself where there is none.
+        The neighbour is a frame 1 to `max_distance` frames away in its clip, each distance and side as often. Where
+        that frame is missing (the end of a clip, or held out): "both" takes the one as far on the other side, else the
+        closest; "past" the closest before, else the closest after. None where there is none at all, and for a
+        `max_distance` of 0, where nothing is drawn from `rng`.
+
+        Raises DatasetError when the two frames are of different sizes: one crop cannot be cut out of both.
         """
         clip, index = self._frames[at]
-        reach = self.max_distance
-        distance = int(rng.integers(1, reach + 1))
+        image, label = self.labelled(at)
+        if not self.max_distance:
+            return image, label, None
+        distance = int(rng.integers(1, self.max_distance + 1))
         side = 1 if rng.random() < 0.5 else -1  # drawn for "past" too, so that the rest of a pair stays the same
-        before, after = range(-1, -reach - 1, -1), range(1, reach + 1)
+        other = self._neighbour_of(clip, index, -distance if self.direction == "past" else side * distance)
+        if other is None:
+            return image, label, None
+        neighbour = self._read(clip, other)
+        if neighbour.image.shape != image.shape:
+            (height, width), (other_height, other_width) = image.shape[:2], neighbour.image.shape[:2]
+            raise DatasetError(
+                f"{clip.frames[index]} goes in as {width}x{height} and its neighbour {clip.frames[other]} as "
+                f"{other_width}x{other_height}; expected one size in a clip, or max_distance: 0"
+            )
+        return image, label, neighbour
+
+    def _neighbour_of(self, clip: Clip, index: int, wanted: int) -> int | None:
+        """The index of the frame `wanted` frames later, or of what `pair` takes where that one is missing."""
+        before, after = range(-1, -self.max_distance - 1, -1), range(1, self.max_distance + 1)
         if self.direction == "past":
-            wanted = [-distance, *before, *after, 0]
+            offsets = [wanted, *before, *after]
         else:
-            wanted = [side * distance, -side * distance, *sorted([*before, *after], key=abs), 0]
-        others = (clip.shifted(index, offset) for offset in wanted)
-        other = next(i for i in others if i is not None and not self._is_held_out(clip, i))
-        return self._read(clip, other)
+            offsets = [wanted, -wanted, *sorted([*before, *after], key=abs)]
+        others = (clip.shifted(index, offset) for offset in offsets)
+        return next((i for i in others if i is not None and not self._is_held_out(clip, i)), None)
+
+    def _tell_of_frames_without_a_neighbour(self) -> None:
+        alone = sum(self._neighbour_of(clip, index, 1) is None for clip, index in self._frames)
+        if alone:
+            log.info(
+                "%s: %d of %d labelled frames (%.1f %%) have no neighbour within max_distance=%d; theirs is the same "
+                "picture seen by a camera that moved",
+                self._dataset.root,
+                alone,
+                len(self._frames),
+                100 * alone / len(self._frames),
+                self.max_distance,
+            )
 
     def _is_held_out(self, clip: Clip, index: int) -> bool:
         return bool(self._hold_out) and fnmatch(clip.frames[index].stem, self._hold_out)
 
-    def _read(self, clip: Clip, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        key = (clip.name, index)
-        if key in self._kept:
-            return self._kept[key]
+    def _read(self, clip: Clip, index: int) -> Shot:
+        path = clip.frames[index]
+        if path in self._kept:
+            return self._kept[path]
         image, label = self._dataset.read(clip, index)
         if self._picture == "network":
             size = network_size(image.shape[0], image.shape[1], self._config.input_size, self._config.size_multiple)
             image = resize_to_network(Frame(image), size)
             label = None if label is None else mask_to_size(label, size)
-        if self._keeps:
-            self._kept[key] = image, label
-        return image, label
+        shot = Shot(image, label)
+        used = image.nbytes + (0 if label is None else label.nbytes)
+        if used <= self._may_keep:
+            self._may_keep -= used
+            self._kept[path] = shot
+        return shot
 
 
 def class_frequencies(sources: Sequence[Source], shares: Sequence[float], classes: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from labelled_folders import street_like, write_folder
 
+from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.folder import FolderDataset
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.model import ModelConfig, model_config
@@ -206,10 +208,55 @@ def test_frames_on_both_sides_of_what_is_held_out_are_not_neighbours(numbered: P
     assert set(distances) == {1, 2}
 
 
-def test_a_frame_without_a_neighbour_is_its_own(numbered: Path) -> None:
-    pairs = dataset([source(numbered, 1, "f00[13579]")], PLAIN, length=60)
-    drawn = [numbers(pairs[index]) for index in range(60)]
+def test_a_frame_without_a_neighbour_is_seen_again_by_a_camera_that_moved(coordinates: Path) -> None:
+    """As a still is; the only other frame is held out."""
+    alone = dataset([source(coordinates, 1, "f001")], STRONG)
+    shifts = [shift(alone[index]) for index in range(10)]
+    assert min(values.max() for values in shifts) > 0.2
+    unmoved = dataset([source(coordinates, 1, "f001")], replace(STRONG, motion=0))
+    for index in range(10):
+        assert shift(unmoved[index]).max() < 0.01
+        assert torch.equal(unmoved[index].labelled, alone[index].labelled)
+        assert torch.equal(unmoved[index].target, alone[index].target)
+
+
+def test_other_pairs_know_nothing_of_the_motion_of_those_without_a_neighbour(numbered: Path) -> None:
+    """Of frames 0, 2, ... 10 and 11 only the last two are neighbours."""
+    moved, unmoved = (
+        dataset([source(numbered, 1, "f00[13579]")], replace(PLAIN, motion=motion), length=60) for motion in (3, 0)
+    )
+    drawn = [numbers(pair) for pair in moved]
     assert all(abs(a - b) == (1 if {a, b} == {10, 11} else 0) for a, b in drawn)
+    assert any(a != b for a, b in drawn)
+    for (a, b), pair, other in zip(drawn, moved, unmoved, strict=True):
+        if a != b:
+            assert all(torch.equal(one, another) for one, another in zip(pair, other, strict=True))
+
+
+def test_the_share_of_frames_without_a_neighbour_is_told_once(numbered: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        pairs = dataset([source(numbered, 1, "f00[13579]")], PLAIN, length=5)
+        assert len(list(pairs)) == 5
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{numbered}: 5 of 7 labelled frames (71.4 %) have no neighbour within max_distance=1; theirs is the same "
+        "picture seen by a camera that moved"
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        source(numbered, 1)
+        source(numbered)
+    assert not caplog.records
+
+
+def test_a_neighbour_of_another_size_is_refused(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, [*street_like(1), *street_like(1, (64, 128))])
+    pairs = dataset([source(root, 1)], PLAIN)
+    with pytest.raises(DatasetError) as caught:
+        pairs[0]
+    said = str(caught.value)
+    assert str(root / "images" / "f000.png") in said and str(root / "images" / "f001.png") in said
+    assert "96x64" in said and "expected one size in a clip" in said
+    assert len(list(dataset([source(root)], PLAIN, length=4))) == 4  # as stills they are good
 
 
 def test_where_no_frame_is_as_far_away_as_was_drawn_a_closer_one_is_taken(numbered: Path) -> None:
