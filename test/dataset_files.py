@@ -32,11 +32,20 @@ def write_lines(path: Path, *lines: str) -> Path:
 
 def palette_png(ids: np.ndarray, bits: int) -> bytes:
     """(H, W) ids as a PNG of `bits` bits whose palette makes every id pink: colours alone do not tell them apart."""
+    return _png(ids, bits, 3, (b"PLTE", b"\xff\x80\x80" * 2**bits))
+
+
+def grey_png(ids: np.ndarray, bits: int) -> bytes:
+    """(H, W) ids as a PNG of `bits` bits of grey each."""
+    return _png(ids, bits, 0)
+
+
+def _png(ids: np.ndarray, bits: int, colour_type: int, *palette: tuple[bytes, bytes]) -> bytes:
     height, width = ids.shape
     rows = np.unpackbits(ids.astype(np.uint8)[..., None], axis=2)[..., 8 - bits :].reshape(height, -1)
     lines = b"".join(b"\0" + np.packbits(row).tobytes() for row in rows)
-    header = struct.pack(">IIBBBBB", width, height, bits, 3, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"PLTE", b"\xff\x80\x80" * 2**bits), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    parts = ((b"IHDR", header), *palette, (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
     chunks = (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
     )

@@ -28,21 +28,24 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """(H, W) uint8 ids of a grey PNG, or of a PNG with a palette: there the indices, whatever their colours.
+    """(H, W) uint8 ids as they stand in a PNG of 1 to 8 bits: shades of grey, or indices, whatever their colours.
 
-    Raises DatasetError when the file is something else.
+    Raises DatasetError when the file is something else: other formats change ids, whatever the file's name says.
     """
     expected = "expected an 8-bit PNG with one channel of class ids"
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path} is unreadable ({error.strerror}); {expected}") from error
+    if not data.startswith(_PNG):
+        raise DatasetError(f"{path} is no PNG, but begins with {data[:8]!r}; {expected}")
     scale = 1
-    if data[:8] == _PNG and data[12:16] == b"IHDR" and len(data) > 33 and data[25] == _PALETTE:
-        # OpenCV looks the colours up, and the ids are lost; with the palette taken out it takes them for shades.
-        scale = 255 // (2 ** data[24] - 1)  # of fewer than 8 bits each, spread over 0..255
-        data = _without_palette(data)
-    ids = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if data[12:16] == b"IHDR" and len(data) > 33 and data[24] <= 8 and data[25] in (_GREY, _PALETTE):
+        # OpenCV spreads shades of fewer than 8 bits over 0..255. Of indices it looks the colours up, and the ids are
+        # lost; with the palette taken out it takes them for shades.
+        scale = 255 // (2 ** data[24] - 1)
+        data = _without_palette(data) if data[25] == _PALETTE else data
+    ids = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
         found = "unreadable" if ids is None else f"{ids.dtype} {ids.shape}"
         raise DatasetError(f"{path} is {found}; {expected}")

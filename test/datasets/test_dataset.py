@@ -1,4 +1,4 @@
-"""What every data set shares: clips and their neighbours, runs of frames, lists of names, and label files."""
+"""What every data set shares: clips and their neighbours, runs of frames, and lists of names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import RED, palette_png, write_ids, write_pixels
+from dataset_files import RED, write_ids, write_pixels
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_ros.datasets.dataset import Clip, Dataset, DatasetError, by_number, consecutive, read_lines
-from dcfm_ros.datasets.pixels import read_ids
 from dcfm_ros.imaging.labels import CAMVID
 
 NUMBERS = st.sets(st.integers(0, 60), min_size=1, max_size=20)
@@ -119,17 +118,3 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path, content: bytes | None, s
         (tmp_path / "train.txt").write_bytes(content)
     with pytest.raises(DatasetError, match=rf"train.txt {said}.*; expected names"):
         read_lines(tmp_path / "train.txt", "names")
-
-
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_a_png_with_a_palette_gives_its_indices(tmp_path: Path, bits: int) -> None:
-    ids = (np.arange(5 * 21, dtype=np.uint16).reshape(5, 21) % 2**bits).astype(np.uint8)
-    (tmp_path / "ids.png").write_bytes(palette_png(ids, bits))
-    np.testing.assert_array_equal(read_ids(tmp_path / "ids.png"), ids)
-
-
-@pytest.mark.parametrize("length", [0, 20, 40, 60])
-def test_a_cut_png_with_a_palette_is_refused(tmp_path: Path, length: int) -> None:
-    (tmp_path / "ids.png").write_bytes(palette_png(np.zeros((4, 4), np.uint8), 8)[:length])
-    with pytest.raises(DatasetError, match=r"ids.png is unreadable; expected an 8-bit PNG"):
-        read_ids(tmp_path / "ids.png")

@@ -81,7 +81,7 @@ def test_a_label_that_is_no_picture_of_ids_is_refused(root: Path, pixels: np.nda
 
 
 @pytest.mark.parametrize(
-    ("part", "said"), [("images", "f1.png cannot be read as an image"), ("labels", "f1.png is unreadable")]
+    ("part", "said"), [("images", "f1.png cannot be read as an image"), ("labels", "f1.png is no PNG")]
 )
 def test_files_that_are_not_pictures_are_refused_when_they_are_read(root: Path, part: str, said: str) -> None:
     (root / part / "f1.png").write_bytes(b"nothing of the kind")
