@@ -95,7 +95,9 @@ class VideoConsistency:
         self._ratios: list[float] = []
 
     def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
-        """The next frame of a clip: two (H, W) integer arrays."""
+        """The next frame of a clip: two (H, W) integer arrays. A frame of another size begins a new clip."""
+        if self._clip and self._clip[-1][1].shape != label.shape:
+            self.begin_clip()
         if len(self._clip) == self._length:
             self._ratios.append(self._ratio())
         self._clip.append((prediction, label))

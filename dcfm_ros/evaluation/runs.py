@@ -70,7 +70,7 @@ def evaluate(
     """Hold the masks of a `StreamSegmenter` with a keyframe every `keyframe_interval` frames against the labels.
 
     Dense labels (see `is_sparse`) are met by ordinary runs, a stream for each clip; a missing frame ends a stream as
-    well. A bidirectional stream's first keyframe is one frame later than in the stream before, in turn, as the authors
+    well, and so does a frame of another size. A bidirectional stream's first keyframe is one frame later than in the stream before, in turn, as the authors
     have it; a causal stream begins with one.
 
     Sparse labels would meet few distances in such a run. Instead each labelled frame is met once for each distance

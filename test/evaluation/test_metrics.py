@@ -106,6 +106,14 @@ def test_consistency_needs_a_clip_longer_than_its_window() -> None:
         consistency.begin_clip()
 
 
+def test_consistency_begins_anew_where_the_size_changes() -> None:
+    consistency = VideoConsistency(2)
+    for width, class_id in ((3, 0), (3, 0), (4, 1), (4, 2), (4, 2), (3, 0)):
+        consistency.update(np.full((2, width), class_id), np.zeros((2, width)))
+    # Two frames are no longer than a window; of three, the first two make one, and they differ; the last one is alone.
+    assert consistency.value() == 0
+
+
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_scores_are_the_authors(shared_reference: Path, at: int) -> None:
     case = json.loads((shared_reference / "metrics.json").read_text())["cases"][at]

@@ -12,12 +12,14 @@ from drawn_clips import Drawn, Mixed, Random, Stale, video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcfm_ros.datasets.dataset import Clip
 from dcfm_ros.evaluation.disturbances import DISTURBANCES
 from dcfm_ros.evaluation.metrics import SegmentationScore
 from dcfm_ros.evaluation.runs import evaluate, is_sparse, steps
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES, LabelSet
 from dcfm_ros.streaming import MODES, FixedInterval, StreamSegmenter
+from dcfm_ros.streaming.segmenter import Mode
 
 
 def test_scores_by_distance_from_the_keyframe() -> None:
@@ -75,6 +77,22 @@ def test_consistency_spans_neither_clips_nor_gaps_nor_frames_without_a_label() -
     assert (gap.mvc8, gap.mvc16) == (1, None)
     unlabelled = evaluate(Stale(), Drawn(video(*[1] * 20), labelled=set(range(20)) - {10}))
     assert (unlabelled.labelled, unlabelled.mvc8, unlabelled.mvc16) == (19, 1, None)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pictures_of_several_sizes_make_a_stream_each(mode: Mode) -> None:
+    class Resized(Drawn):
+        """Wider from frame 10 on."""
+
+        def image(self, clip: Clip, index: int) -> np.ndarray:
+            return np.repeat(super().image(clip, index), 2 if index >= 10 else 1, axis=1)
+
+        def label(self, clip: Clip, index: int) -> np.ndarray | None:
+            return np.repeat(super().label(clip, index), 2 if index >= 10 else 1, axis=1)
+
+    result = evaluate(Stale(), Resized(video(*[1] * 10, *[2] * 10)), mode, 20)
+    assert (result.miou_present, result.mvc8, result.mvc16) == (1, 1, None)
+    assert result.keyframes >= 2 and sum(result.labelled_by_distance.values()) == 20
 
 
 @pytest.mark.parametrize(("labelled", "sparse"), [(20, False), (18, False), (17, True), (1, True)])
