@@ -18,10 +18,14 @@ log = logging.getLogger(__name__)
 def first_network(recipe: Recipe) -> DCFM:
     """The recipe's model for the classes of its sources, with the weights of `init` where it names some.
 
-    Raises ValueError (DatasetError, WeightsError) when there is no such model, the sources' classes differ, or the
-    initial weights cannot be used.
+    Raises ValueError (DatasetError, WeightsError) when there is no such model, the recipe's crop is too small for it,
+    the sources' classes differ, or the initial weights cannot be used.
     """
     config = model_config(recipe.model)
+    if min(recipe.crop) < config.size_multiple:
+        raise ValueError(
+            f"recipe key 'crop' is {recipe.crop}; expected sides of at least {config.size_multiple} for {recipe.model}"
+        )
     config = replace(config, fusion=recipe.fusion, resize_first=recipe.resize_first)
     labels = classes_of_sources(recipe)
     if labels is not None:

@@ -24,9 +24,10 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class SourceRecipe:
-    """path: a folder under `data_root`. share: how often it is drawn. dataset, split: see datasets.open.open_dataset.
-    validate_split: a split of the same data set whose labelled frames are validated on, as held-out frames are.
-    The others: see sources.Source.
+    """path: a folder under `data_root`. share: how often it is drawn, against the other sources' shares; any unit.
+    dataset, split: see datasets.open.open_dataset. hold_out: a glob pattern of stems that are never trained on but
+    validated on; in quotes, as YAML reads 0010 as the number 8. validate_split: a split of the same data set whose
+    labelled frames are validated on, as held-out frames are. max_distance, direction: see sources.Source.
     """
 
     path: str
@@ -50,20 +51,27 @@ class SourceRecipe:
 class Recipe:
     """Everything a run depends on. Sizes are (height, width) in pixels; a step is one batch of pairs.
 
+    model: one of `dcfm models`. data_root: the folder that paths of sources and `init` are under. init: a file of
+    weights to begin from; none: random ones. output: the folder of weights, checkpoint and TensorBoard's log.
+    seed: of the pairs and of dropout. steps: how long the run is.
     fusion, resize_first: see model.ModelConfig; they are written into the weights, which run as they were trained.
     encoder_lr, decoder_lr: peak learning rates, reached after `warmup` steps; then they fall to `final_lr` as
-    (1 - progress) ** poly_power.
+    (1 - progress) ** poly_power. optimizer, weight_decay: "adamw", or "sgd" with a momentum of 0.9.
     batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
     batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
-    picture: the size at which pictures are cut; see sources.Source. clip_gradient: the largest norm; 0 is any.
-    motion, faults: how far a still's neighbour is from it, how often a frame is disturbed; see
-    augmentation.Augmentation.
+    crop: the size of a training picture; its sides are at least 32 for MiT, 8 for ResNet. picture: the size at which
+    pictures are cut; see sources.Source. clip_gradient: the largest norm; 0 is any.
+    scale, rotation (degrees), colour, colour_neighbour, focus: how a crop is drawn; motion, faults: how far a still's
+    neighbour is from it, how often a frame is disturbed; see augmentation.Augmentation.
     class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
     reused, consistency, distillation, ohem: see losses.LossOptions; an ohem of 1 is all pixels, as published.
     both_labelled: learn from the neighbour's label too, where it has one; the published loss does not.
-    average: decay of the running mean of the weights that is validated and shipped.
+    average: decay of the running mean of the weights that is validated and shipped; 0: the weights themselves.
     workers: processes of each training process that make pairs; 0: it makes them itself.
+    log_every, validate_every, checkpoint_every: in steps.
     validate_frames: how many of the frames to validate on are, spread evenly over them; 0 is all.
+
+    Raises ValueError, naming the key, for a value out of range.
     """
 
     sources: tuple[SourceRecipe, ...]
@@ -113,6 +121,13 @@ class Recipe:
         _check_at_least(self, 1, "steps", "batch", "accumulate", "log_every", "validate_every", "checkpoint_every")
         _check_at_least(self, 0, "seed", "warmup", "workers", "validate_frames")
         _check_at_least(self, 0, "class_balance", "encoder_lr", "decoder_lr", "final_lr", "weight_decay")
+        _check_at_least(self, 0, "poly_power", "clip_gradient", "rotation", "colour", "motion")
+        _check_at_least(self, 0, "reused", "consistency", "distillation")
+        for name in ("focus", "faults", "average"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"recipe key {name!r} is {getattr(self, name)}; expected 0 to 1")
+        if not 0 < self.ohem <= 1:
+            raise ValueError(f"recipe key 'ohem' is {self.ohem}; expected a fraction above 0 and at most 1")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -155,7 +170,7 @@ def _yaml(text: str, where: str) -> Any:
 
 def _check_at_least(recipe: Any, least: float, *names: str) -> None:
     for name in names:
-        if getattr(recipe, name) < least:
+        if not getattr(recipe, name) >= least:
             raise ValueError(f"recipe key {name!r} is {getattr(recipe, name)}; expected at least {least}")
 
 
@@ -169,6 +184,10 @@ def _checked(kind: type, values: Any, where: str) -> dict[str, Any]:
             nearest = difflib.get_close_matches(str(key), hints, n=1)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"expected one of {', '.join(hints)}"
             raise ValueError(f"unknown recipe key {key!r}; {hint}")
+        if key in _PATTERNS and not isinstance(value, str):
+            raise ValueError(
+                f"recipe key {key!r} is {value!r}; expected a pattern in quotes, as YAML reads 0010 as the number 8"
+            )
         try:
             checked[key] = _converted(value, hints[key])
         except (TypeError, ValueError, OverflowError):
@@ -209,5 +228,6 @@ def _in_words(hint: Any) -> str:
     return {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}.get(hint, "a list")
 
 
+_PATTERNS = ("hold_out",)
 # A folder may be called 2024.
 _ACCEPTED: dict[Any, tuple[type, ...]] = {str: (str, int)}

@@ -114,8 +114,8 @@ def _pixel_shares(targets: list[Tensor], class_weights: Tensor, accelerator: Acc
 
 
 def _seed(recipe: Recipe, step: int, micro_batch: int, process: int) -> None:
-    """Dropout depends on the place in the run alone, as the pairs do."""
-    torch.manual_seed(((recipe.seed * 1_000_003 + step) * 1009 + micro_batch) * 1009 + process)
+    """Dropout depends on the place in the run alone, as the pairs do. torch takes no seed of more than 64 bits."""
+    torch.manual_seed((((recipe.seed * 1_000_003 + step) * 1009 + micro_batch) * 1009 + process) % 2**63)
 
 
 def _with_batch_norm(model: DCFM, recipe: Recipe) -> DCFM:

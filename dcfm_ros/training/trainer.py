@@ -35,7 +35,7 @@ def train(recipe: Recipe) -> Path:
 
     Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used.
     """
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(recipe.seed % 2**63)
     output = Path(recipe.output)
     output.mkdir(parents=True, exist_ok=True)
     AcceleratorState._reset_state()  # it outlives an earlier run of this process, with that run's precision

@@ -37,6 +37,11 @@ def validation_frames(model: DCFM, recipe: Recipe) -> list[LabelledFrame]:
             dataset = open_split(source, source.split, model, recipe)
             labelled = dataset.labelled()
             held_out = [(clip, i) for clip, i in labelled if fnmatch(clip.frames[i].stem, source.hold_out)]
+            if not held_out:
+                raise ValueError(
+                    f"{dataset.root}: hold_out={source.hold_out!r} matches no frame with a label; expected a pattern "
+                    f"of stems like {dataset.clips[0].frames[0].stem}"
+                )
             frames += [LabelledFrame(dataset, clip, index) for clip, index in held_out]
         if source.validate_split:
             dataset = open_split(source, source.validate_split, model, recipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,18 @@ import pytest
 from dcfm_ros.training.recipe import Recipe, SourceRecipe, load_recipe
 
 SOURCES = "sources: [{path: a, share: 0.7, hold_out: 'f9*'}, {path: b, share: 3e-1, max_distance: 5}]\n"
+
+
+NOT_NEGATIVE = (
+    "clip_gradient",
+    "poly_power",
+    "rotation",
+    "colour",
+    "motion",
+    "reused",
+    "consistency",
+    "distillation",
+)
 
 
 @pytest.fixture
@@ -89,6 +102,12 @@ def test_the_last_override_of_a_key_counts(path: Path) -> None:
         ("crop=[0, 64]", "recipe key 'crop' is (0, 64)"),
         ("scale=[2, 1]", "recipe key 'scale' is (2.0, 1.0)"),
         ("scale=[0, 1]", "recipe key 'scale' is (0.0, 1.0)"),
+        *((f"{key}=-1", f"recipe key '{key}' is -1.0; expected at least 0") for key in NOT_NEGATIVE),
+        *((f"{key}=1.5", f"recipe key '{key}' is 1.5; expected 0 to 1") for key in ("focus", "faults", "average")),
+        ("average=-0.1", "recipe key 'average' is -0.1; expected 0 to 1"),
+        ("ohem=0", "recipe key 'ohem' is 0.0; expected a fraction above 0 and at most 1"),
+        ("ohem=2", "recipe key 'ohem' is 2.0; expected a fraction above 0 and at most 1"),
+        ("sources=[{path: a, share: 1, hold_out: 0010}]", "'hold_out' is 8; expected a pattern in quotes"),
         ("sources=[]", "names no sources"),
         ("sources=a", "names no sources"),
         ("sources=[a]", "a source of"),
@@ -104,6 +123,17 @@ def test_a_bad_value_is_refused_in_one_line(path: Path, override: str, said: str
         load_recipe(path, [override])
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pattern_in_quotes_is_taken_as_it_stands(path: Path) -> None:
+    recipe = load_recipe(path, ["sources=[{path: a, share: 1, hold_out: '0010'}]"])
+    assert recipe.sources[0].hold_out == "0010"
+
+
+@pytest.mark.parametrize("kind", [Recipe, SourceRecipe])
+def test_the_docstrings_tell_of_every_key(kind: type) -> None:
+    said = set(re.findall(r"\w+", kind.__doc__ or ""))
+    assert {field.name for field in dataclasses.fields(kind)} - said - {"sources"} == set()
 
 
 @pytest.mark.parametrize(

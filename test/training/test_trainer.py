@@ -245,10 +245,31 @@ def test_the_recipes_loss_options_are_what_is_minimised(recipe: Recipe, monkeypa
 
 
 def test_an_impossible_loss_option_is_refused(recipe: Recipe) -> None:
-    with pytest.raises(ValueError, match="ohem is 2"):
+    with pytest.raises(ValueError, match="'ohem' is 2"):
         train(replace(recipe, ohem=2.0))
     with pytest.raises(ValueError, match="direction is 'future'"):
         train(replace(recipe, sources=(replace(recipe.sources[0], direction="future"),)))
+
+
+@pytest.mark.parametrize(
+    ("model", "crop", "least"),
+    [("camvid_mitb0", (28, 64), 32), ("camvid_mitb0", (64, 31), 32), ("camvid_resnet18", (64, 7), 8)],
+)
+def test_a_crop_smaller_than_the_network_reads_is_refused(
+    recipe: Recipe, model: str, crop: tuple[int, int], least: int
+) -> None:
+    with pytest.raises(ValueError, match=rf"'crop' is .*; expected sides of at least {least} for {model}"):
+        train(replace(recipe, model=model, crop=crop))
+
+
+@pytest.mark.parametrize(("model", "crop"), [("camvid_mitb0", (32, 32)), ("camvid_resnet18", (8, 8))])
+def test_the_smallest_crop_is_trained_with(recipe: Recipe, model: str, crop: tuple[int, int]) -> None:
+    assert train(replace(recipe, model=model, crop=crop, steps=1)).exists()
+
+
+@pytest.mark.parametrize("seed", [18_100_000_000, 2**80])
+def test_a_seed_may_be_large(recipe: Recipe, seed: int) -> None:
+    assert train(replace(recipe, seed=seed, steps=1)).exists()
 
 
 def test_an_unknown_kind_of_data_set_is_refused(recipe: Recipe) -> None:

@@ -66,6 +66,11 @@ def test_a_split_that_cannot_be_validated_on_is_refused_at_once(model: DCFM, dat
         recipe_of(data, validate_split="train")
 
 
+def test_a_pattern_that_holds_nothing_out_is_refused(model: DCFM, data: Path) -> None:
+    with pytest.raises(ValueError, match=r"street: hold_out='8' matches no frame with a label; .* stems like f000"):
+        stems(model, recipe_of(data, hold_out="8"))
+
+
 def test_the_score_counts_every_labelled_pixel_at_the_labels_size(model: DCFM, data: Path) -> None:
     frames = validation_frames(model, recipe_of(data, 2, validate_split="val"))
     with pytest.MonkeyPatch.context() as patch:
