@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from copy import copy
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -48,7 +49,13 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--only", default="*", show_default=True, help="Only the frames whose stem matches this pattern.")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Default: those that ship.")
 @click.option("--mode", type=click.Choice(MODES), default="causal", show_default=True)
-@click.option("--keyframe-interval", default=5, show_default=True, type=click.IntRange(1, 1000))
+@click.option(
+    "--keyframe-interval",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="In frames. In the mode full every frame is a keyframe: it is 1 there, and so it stands in the JSON.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--disturb",
@@ -56,7 +63,12 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     metavar="NAME[,NAME...]",
     help=f"Disturb the pictures: {', '.join(DISTURBANCES)}; all or several: each in turn, beside the undisturbed.",
 )
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the scores there.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the scores there; folders are made.",
+)
 def command(
     root: Path | None,
     images: Path | None,
@@ -92,6 +104,9 @@ def command(
         assert images is not None and labels is not None
         dataset = OneClip(images, labels, classes)
     dataset = _only(dataset, only)
+    keyframe_interval = 1 if mode == "full" else keyframe_interval
+    if json_file is not None:
+        _make_room(json_file)
 
     runs: dict[str, Evaluation] = {}
     with Progress(transient=True) as progress:
@@ -105,6 +120,7 @@ def command(
                 DISTURBANCES.get(name),
                 lambda task=task: progress.advance(task),  # type: ignore[misc]
             )
+    _show(runs, mode)
     if json_file is not None:
         ran = {
             "dataset": str(dataset.root),
@@ -117,7 +133,6 @@ def command(
             "keyframe_interval": keyframe_interval,
         }
         _write(json_file, _document(runs) | ran)
-    _show(runs, mode)
 
 
 def _only(dataset: Dataset, pattern: str) -> Dataset:
@@ -141,6 +156,19 @@ def _document(runs: dict[str, Evaluation]) -> dict[str, Any]:
     means = {"mIoU": scores.pop("miou"), "mIoU_present": scores.pop("miou_present"), "wIoU": scores.pop("wiou")}
     disturbed = {name: result.miou for name, result in runs.items() if name}
     return means | scores | {"disturb": name or None, "disturbed": disturbed}
+
+
+def _make_room(path: Path) -> None:
+    """Make the folder of a file that is written after the run, and see before it that it can be.
+
+    Raises OSError when it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"{path} cannot be written ({error.strerror}); expected a folder to write in") from error
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

@@ -70,8 +70,8 @@ def evaluate(
     """Hold the masks of a `StreamSegmenter` with a keyframe every `keyframe_interval` frames against the labels.
 
     Dense labels (see `is_sparse`) are met by ordinary runs, a stream for each clip; a missing frame ends a stream as
-    well, and so does a frame of another size. A bidirectional stream's first keyframe is one frame later than in the stream before, in turn, as the authors
-    have it; a causal stream begins with one.
+    well, and so does a frame of another size. A bidirectional stream's first keyframe is one frame later than in the
+    stream before, in turn, as the authors have it; a causal stream begins with one.
 
     Sparse labels would meet few distances in such a run. Instead each labelled frame is met once for each distance
     from 0 to `keyframe_interval` - 1 by a stream of its own, whose keyframe lies exactly so many frames before it, as

@@ -284,6 +284,37 @@ def test_several_disturbances_stand_beside_the_undisturbed(
     assert list(means) == ["undisturbed", "jpeg", "dark"]
 
 
+def test_the_folder_of_the_scores_is_made(called: Call, tmp_path: Path, folder: Path, weights: Path) -> None:
+    file = tmp_path / "missing" / "too" / "scores.json"
+    done = called("evaluate", str(folder), "--weights", str(weights), "--json", str(file))
+    assert done.returncode == 0 and "7 labelled of 7 frames" in done.stdout
+    assert json.loads(file.read_text())["frames"] == 7
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_scores_that_cannot_be_written_are_refused_before_the_run(
+    called: Call, tmp_path: Path, folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("dcfm_ros.cli.evaluate.evaluate", lambda *arguments: pytest.fail("it ran"))
+    file = tmp_path / "file" / "scores.json"
+    done = called("evaluate", str(folder), "--weights", str(weights), "--json", str(file))
+    assert_one_line(done, f"{file} cannot be written (File exists); expected a folder to write in")
+
+
+def test_scores_are_shown_before_they_are_written(called: Call, tmp_path: Path, folder: Path, weights: Path) -> None:
+    file = tmp_path / "scores.json"
+    (tmp_path / "scores.json.partial").mkdir()  # what is in the way
+    done = called("evaluate", str(folder), "--weights", str(weights), "--json", str(file))
+    assert_one_line(done, "scores.json.partial")
+    assert "7 labelled of 7 frames" in done.stdout
+
+
+def test_every_frame_is_a_keyframe_in_the_mode_full(scored: Callable[..., dict[str, Any]], folder: Path) -> None:
+    scores = scored(folder, "--mode", "full", "--keyframe-interval", "3")
+    assert (scores["mode"], scores["keyframe_interval"], scores["keyframes"]) == ("full", 1, 7)
+
+
 def test_scores_replace_older_ones_or_leave_them(called: Call, tmp_path: Path, folder: Path, weights: Path) -> None:
     file = tmp_path / "scores.json"
     file.write_text("older")
