@@ -28,7 +28,8 @@ _CLASS_IDS[: len(CAMVID)] = np.arange(len(CAMVID))
 
 
 class CamvidDataset(Dataset):
-    """The labels that `<split>.txt` names, each in the run of frames around it; a clip is named after its first frame.
+    """The labels that `<split>.txt` names, each in the run of frames around it; a clip is named <sequence>/<frame>
+    after its first frame.
 
     A label belongs to the sequence its name begins with, up to the first underscore. A clip holds the frames of one
     sequence from 19 before a label to 10 after it, windows that meet in one clip, and ends where a frame is missing.
@@ -86,7 +87,11 @@ def _clips(folder: Path, labels: Mapping[str, Path]) -> list[Clip]:
             raise DatasetError(f"{label} has no frame; expected {folder / name}.png")
         labelled[number] = label
     near = {number for at in labelled for number in range(at - _BEFORE, at + _AFTER + 1) if number in frames}
-    clips = (Clip.of(frames[run.start].stem, {n: frames[n] for n in run}, labelled) for run in consecutive(near))
+    # With the folder, because two sequences may call their frames alike.
+    clips = (
+        Clip.of(f"{folder.name}/{frames[run.start].stem}", {n: frames[n] for n in run}, labelled)
+        for run in consecutive(near)
+    )
     return [clip for clip in clips if clip.labels]  # a missing frame may have cut the rest of a window off
 
 

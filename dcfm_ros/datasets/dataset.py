@@ -26,9 +26,9 @@ __all__ = ["Clip", "Dataset", "DatasetError", "by_number", "consecutive", "read_
 class Clip:
     """Frames of one camera in the order of time. An index is a place in `frames`, from 0.
 
-    name: as the data set calls it, or the stem of the first frame. numbers: the frames' own numbers, rising; they tell
-    neighbours from frames that merely follow each other in the listing. labels: index -> label file, for those that
-    have one. step: how far the numbers of frames lie apart that follow each other in time.
+    name: as the data set calls it, or after the first frame; each data set says how. numbers: the frames' own numbers,
+    rising; they tell neighbours from frames that merely follow each other in the listing. labels: index -> label file,
+    for those that have one. step: how far the numbers of frames lie apart that follow each other in time.
 
     Raises ValueError when numbers do not fit the frames or do not rise, or a label has no frame.
     """

@@ -33,9 +33,9 @@ def test_a_clip_holds_the_frames_around_its_labels_and_ends_at_a_gap(root: Path)
     dataset = CamvidDataset(str(root), "train")
     assert dataset.labels is CAMVID
     assert {clip.name: (clip.numbers[0], clip.numbers[-1], list(clip.labels)) for clip in dataset.clips} == {
-        "0006R0_000012": (12, 41, [19]),
-        "0006R0_000043": (43, 72, [19]),
-        "Seq05VD_000007": (7, 8, [1]),
+        "0006R0/0006R0_000012": (12, 41, [19]),
+        "0006R0/0006R0_000043": (43, 72, [19]),
+        "Seq05VD/Seq05VD_000007": (7, 8, [1]),
     }
     assert [clip.frames[index].stem for clip, index in dataset.labelled()] == [
         "0006R0_000031",
@@ -50,6 +50,16 @@ def test_windows_that_meet_are_one_clip(root: Path) -> None:
     (clip,) = CamvidDataset(root, "train").clips
     assert clip.numbers == tuple(range(12, 72))
     assert list(clip.labels) == [19, 49]
+
+
+def test_clips_of_sequences_that_call_their_frames_alike_have_names_of_their_own(tmp_path: Path) -> None:
+    for sequence in ("one", "two"):
+        write_pixels(tmp_path / sequence / "frame_0001.png")
+        write_ids(tmp_path / "gt" / f"{sequence}_1_L.png")
+    write_lines(tmp_path / "id2id.txt", "one_1 frame_0001", "two_1 frame_0001")
+    write_lines(tmp_path / "train.txt", "one_1", "two_1")
+    dataset = CamvidDataset(tmp_path, "train")
+    assert [clip.name for clip in dataset.clips] == ["one/frame_0001", "two/frame_0001"]
 
 
 def test_a_split_has_its_own_labels_only(root: Path) -> None:
