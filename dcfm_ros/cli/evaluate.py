@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -120,7 +121,7 @@ def command(
                 DISTURBANCES.get(name),
                 lambda task=task: progress.advance(task),  # type: ignore[misc]
             )
-    _show(runs, mode)
+    _show(runs, mode, dataset.strays)
     if json_file is not None:
         ran = {
             "dataset": str(dataset.root),
@@ -178,7 +179,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def _show(runs: dict[str, Evaluation], mode: str) -> None:
+def _show(runs: dict[str, Evaluation], mode: str, strays: Mapping[int, int]) -> None:
     console = Console()
     name, first = next(iter(runs.items()))
     console.print(_scores(first, f"disturbed: {name}" if name else None))
@@ -193,6 +194,9 @@ def _show(runs: dict[str, Evaluation], mode: str) -> None:
         console.print("Labels are sparse: each was met at every distance from the keyframe; mIoU is over all of these.")
     if first.without_predecessor and mode != "full":
         console.print(f"{first.without_predecessor} of the labelled frames have no frame before them in time.")
+    if strays:
+        found = ", ".join(f"{label} in {pixels} pixels" for label, pixels in sorted(strays.items()))
+        console.print(f"Labels that the data set should not have were ignored: {found}.")
 
 
 def _scores(result: Evaluation, title: str | None) -> Table:

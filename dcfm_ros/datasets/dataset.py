@@ -92,6 +92,11 @@ class Dataset(ABC):
         """Every frame with a label, as (its clip, its index there), in the order of the clips and of time."""
         return [(clip, index) for clip in self.clips for index in sorted(clip.labels)]
 
+    @property
+    def strays(self) -> Mapping[int, int]:
+        """Pixels by label, of those that should not be there and are ignored; most data sets refuse such labels."""
+        return {}
+
     def image(self, clip: Clip, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB. Raises DatasetError when the file is not an image."""
         return read_rgb(clip.frames[index])

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Mapping
 from itertools import pairwise
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +34,9 @@ class VspwDataset(Dataset):
     published). Frames lie a clip's smallest difference of numbers apart, so that a clip of every other frame has
     neighbours too.
 
-    strays: pixels by label, for the labels above 124 that were read so far (the data set has a 252 here and there).
-    They are ignored, as published; each label is logged once, with the first file that has it.
+    Labels above 124 are ignored, as published (there is a 252 here and there). Where the program itself reads, as it
+    does to evaluate and to validate, each such label is logged once, with the first mask that has it, and `strays`
+    counts the pixels. The processes of a data loader do neither; those of a training on several GPUs do it each.
 
     Masks of frames that are not there (the published set lacks some) are left out and their number is logged.
 
@@ -56,20 +59,28 @@ class VspwDataset(Dataset):
             raise DatasetError(f"no clip of {listing} has a mask; expected {self.root}/data/<clip>/mask/*.png")
         if orphans:
             log.warning("%d masks have no frame and are left out, the first of them %s", len(orphans), orphans[0])
-        self.strays: Counter[int] = Counter()
+        self._strays: dict[Path, Counter[int]] = {}
+        self._logged: set[int] = set()
+
+    @property
+    def strays(self) -> Mapping[int, int]:
+        """Pixels by label, of the labels above 124 in the masks read so far; a mask that is read again counts once."""
+        return sum(self._strays.values(), Counter())
 
     def decode(self, ids: np.ndarray, path: Path) -> np.ndarray:
-        for value, count in zip(*np.unique(ids[ids > len(VSPW)], return_counts=True), strict=True):
-            if value not in self.strays:
-                log.warning(
-                    "%s holds the label %d in %d pixels; expected 0 to %d. It is ignored, in all files, and counted",
-                    path,
-                    value,
-                    count,
-                    len(VSPW),
-                )
-            self.strays[int(value)] += int(count)
+        if parent_process() is None and (ids > len(VSPW)).any():
+            self._count(ids, path)
         return _CLASS_IDS[ids]
+
+    def _count(self, ids: np.ndarray, path: Path) -> None:
+        """Count the stray labels of a mask, and log those that no mask had before."""
+        values, counts = np.unique(ids[ids > len(VSPW)], return_counts=True)
+        found = Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        said = "%s holds the label %d in %d pixels; expected 0 to %d. It is ignored, in all files"
+        for value in sorted(found.keys() - self._logged):
+            log.warning(said, path, value, found[value], len(VSPW))
+        self._logged |= found.keys()
+        self._strays[path] = found
 
 
 def _clip(folder: Path, orphans: list[Path]) -> Clip:

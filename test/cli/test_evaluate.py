@@ -114,6 +114,7 @@ def test_a_dense_folder_is_run_once(
     ran |= {"weights": str(weights), "keyframe_interval": 3, "disturb": None}
     assert {key: scores[key] for key in ran} == ran
     shown = called("evaluate", str(folder), "--weights", str(weights)).stdout
+    assert "ignored" not in shown
     assert "mIoU, over all classes" in shown and "mIoU, over classes that occur" in shown
     assert "7 labelled of 7 frames, 2 keyframes" in shown
 
@@ -282,6 +283,18 @@ def test_several_disturbances_stand_beside_the_undisturbed(
     means = {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
     assert means["undisturbed"] == f"{plain['mIoU']:.3f}" and means["dark"] == f"{dark['mIoU']:.3f}"
     assert list(means) == ["undisturbed", "jpeg", "dark"]
+
+
+def test_stray_labels_are_counted_at_the_end(called: Call, tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_pixels(tmp_path / "data" / "clip" / "origin" / f"{number:08d}.jpg", picture(number))
+        strays = np.array([[252] * 3 + [126] * (number - 1)], np.uint8)
+        write_pixels(tmp_path / "data" / "clip" / "mask" / f"{number:08d}.png", np.resize(strays, SIZE))
+    write_lines(tmp_path / "val.txt", "clip")
+    arguments = ("--weights", str(_weights(tmp_path, "vspw")), "--disturb", "dark,fog")
+    shown = " ".join(called("evaluate", str(tmp_path), *arguments).stdout.split())
+    # Three runs read the masks of 2048 pixels: all of the first and three in four of the second are 252.
+    assert "the data set should not have were ignored: 126 in 512 pixels, 252 in 3584 pixels." in shown
 
 
 def test_the_folder_of_the_scores_is_made(called: Call, tmp_path: Path, folder: Path, weights: Path) -> None:

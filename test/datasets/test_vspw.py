@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_files import write_ids, write_lines, write_pixels
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as Items
 
+from dcfm_ros.datasets import vspw
 from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.vspw import VspwDataset
 from dcfm_ros.imaging.labels import VSPW
@@ -72,13 +75,42 @@ def test_stray_labels_are_counted_and_each_is_reported_once(root: Path, caplog: 
     with caplog.at_level(logging.WARNING):
         for clip, index in dataset.labelled():
             dataset.label(clip, index)
-        dataset.decode(np.array([[125, 252]], np.uint8), Path("more.png"))
+        for _ in range(2):  # a mask that is read again counts once
+            dataset.decode(np.array([[125, 252]], np.uint8), Path("more.png"))
     assert dataset.strays == {252: 49, 125: 1}
     first, second = [record.getMessage() for record in caplog.records]
     assert first.endswith(
-        "00000008.png holds the label 252 in 24 pixels; expected 0 to 124. It is ignored, in all files, and counted"
+        "00000008.png holds the label 252 in 24 pixels; expected 0 to 124. It is ignored, in all files"
     )
     assert second.startswith("more.png holds the label 125 in 1 pixels")
+
+
+class Warned(Items[int]):
+    """Reads a mask with a stray label for each item, which is how many warnings that gave."""
+
+    def __init__(self, dataset: VspwDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, item: int) -> int:
+        records: list[logging.LogRecord] = []
+        handler = logging.Handler()
+        handler.emit = records.append  # type: ignore[method-assign]
+        vspw.log.addHandler(handler)
+        self._dataset.decode(np.array([[252]], np.uint8), Path(f"{item}.png"))
+        vspw.log.removeHandler(handler)
+        return len(records)
+
+
+@pytest.mark.parametrize(("workers", "warned", "counted"), [(0, [1, 0, 0], {252: 3}), (2, [0, 0, 0], {})])
+def test_stray_labels_are_the_programs_own_to_report(
+    root: Path, workers: int, warned: list[int], counted: dict[int, int]
+) -> None:
+    dataset = VspwDataset(root, "train")
+    assert list(DataLoader(Warned(dataset), batch_size=None, num_workers=workers)) == warned
+    assert dataset.strays == counted
 
 
 def test_masks_of_missing_frames_are_left_out_and_counted(root: Path, caplog: pytest.LogCaptureFixture) -> None:
