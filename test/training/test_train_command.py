@@ -14,6 +14,14 @@ import yaml
 from labelled_folders import street_like, write_folder
 
 
+def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    assert path.exists(), f"no {path.name} within {seconds:.0f} s"
+
+
 def test_ctrl_c_ends_a_run_quietly_and_resumably(tmp_path: Path) -> None:
     write_folder(tmp_path / "street", street_like(3))
     values = {
@@ -35,10 +43,11 @@ def test_ctrl_c_ends_a_run_quietly_and_resumably(tmp_path: Path) -> None:
     with subprocess.Popen(
         command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     ) as process:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "run" / "checkpoint.pt").exists() and time.monotonic() < deadline:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
+        try:
+            wait_for(tmp_path / "run" / "checkpoint.pt", process)
+        except BaseException:
+            process.kill()
+            raise
         os.killpg(process.pid, signal.SIGINT)
         said, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
