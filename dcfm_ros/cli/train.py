@@ -28,8 +28,7 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
     # The progress bar is on the same console: log lines go above it.
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
     try:
-        weights = train(load_recipe(recipe, overrides))
+        train(load_recipe(recipe, overrides))
     except KeyboardInterrupt:
         log.info("stopped; the same command goes on from the last checkpoint")
         sys.exit(_INTERRUPTED)
-    log.info("wrote %s", weights)

@@ -34,7 +34,10 @@ class TrainingStep:
         self._losses_of, self.optimizer = accelerator.prepare(losses_of, optimizer)
 
     def __call__(self, step: int, micro_batches: Sequence[Pair]) -> list[Losses]:
-        """Move the weights once, by this process's micro-batches of step number `step`; the losses of each."""
+        """Move the weights once, by this process's micro-batches of step number `step`; the losses of each.
+
+        Raises ValueError, before the weights are moved, when a loss is not finite.
+        """
         accelerator, recipe = self._accelerator, self._recipe
         self._losses_of.train()
         _freeze(self._model, recipe)
@@ -45,6 +48,7 @@ class TrainingStep:
             _seed(recipe, step, number, accelerator.process_index)
             with accelerator.accumulate(self._losses_of):
                 losses: Losses = self._losses_of(micro_batch, share)
+                _check_finite(losses, step)
                 accelerator.backward(losses.total)
                 parts.append(losses)
                 if accelerator.sync_gradients and recipe.clip_gradient:
@@ -53,6 +57,16 @@ class TrainingStep:
                 self.optimizer.zero_grad()
         self.schedule.step()
         return parts
+
+
+def _check_finite(losses: Losses, step: int) -> None:
+    """The losses themselves: that fp16's scaled gradients overflow now and then is the scaler's business."""
+    if not losses.total.isfinite():
+        values = ", ".join(f"{name} {value.item():.4g}" for name, value in zip(losses._fields, losses, strict=True))
+        raise ValueError(
+            f"the loss of step {step + 1} is not finite ({values}); expected numbers. A lower learning rate "
+            "(encoder_lr, decoder_lr) may help; the last checkpoint stays as it is"
+        )
 
 
 def mean_losses(parts: Sequence[Losses], accelerator: Accelerator) -> dict[str, float]:

@@ -33,7 +33,8 @@ def train(recipe: Recipe) -> Path:
     Goes on from `<output>/checkpoint.pt` if it is there, with the results of a run that was never stopped. Started by
     torchrun or `accelerate launch`, every process computes its part of each batch.
 
-    Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used.
+    Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used, or a
+    loss is not finite.
     """
     torch.manual_seed(recipe.seed % 2**63)
     output = Path(recipe.output)
@@ -56,11 +57,16 @@ def train(recipe: Recipe) -> Path:
     dataset, class_weights = pairs_and_class_weights(model, recipe)
     held_out = validation_frames(model, recipe)
     take_step = TrainingStep(model, class_weights, recipe, accelerator)
-    state = RunState(model, averaged, take_step.optimizer, take_step.schedule)
-    checkpoint = output / "checkpoint.pt"
+    state = RunState(model, averaged, take_step.optimizer, take_step.schedule, recipe, accelerator.scaler)
+    checkpoint, weights = output / "checkpoint.pt", output / "weights.safetensors"
     if checkpoint.exists():
         state.load(checkpoint, accelerator.device)
+    are_written = weights.exists()  # asked before the processes wait for each other: the main one may write them soon
     _check_all_are_at(state.step, accelerator)
+    if nothing_left := state.step >= recipe.steps:
+        log.info("nothing was left to train: %s is at step %d, and steps is %d", checkpoint, state.step, recipe.steps)
+        if are_written:
+            return weights
     # What a run logged between its last checkpoint and its end is logged again.
     accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": state.step + 1}})
 
@@ -71,13 +77,14 @@ def train(recipe: Recipe) -> Path:
         while state.step < recipe.steps:
             with speed.waiting_for_data():
                 micro_batches = [next(batches) for _ in range(recipe.accumulate)]
+            learning_rate = take_step.optimizer.param_groups[0]["lr"]
             losses = take_step(state.step, micro_batches)
             averaged.update_parameters(model)
             state.step += 1
 
             if state.step % recipe.log_every == 0:
                 values = mean_losses(losses, accelerator) | speed.read(recipe.batch)
-                accelerator.log(values | {"learning_rate": take_step.schedule.get_last_lr()[0]}, step=state.step)
+                accelerator.log(values | {"learning_rate": learning_rate}, step=state.step)
                 progress.update(task, description=_in_short(values))
             progress.update(task, completed=state.step)
             last = state.step == recipe.steps
@@ -86,9 +93,13 @@ def train(recipe: Recipe) -> Path:
                     _validate_and_keep_best(state, held_out, recipe, accelerator)
                 if accelerator.is_main_process and (state.step % recipe.checkpoint_every == 0 or last):
                     state.save(checkpoint)
+    if nothing_left:  # a run that was shortened may not have been validated yet
+        state.best = -1.0
+        _validate_and_keep_best(state, held_out, recipe, accelerator)
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    return output / "weights.safetensors"
+    log.info("wrote %s", weights)
+    return weights
 
 
 def _are_cpu_processes() -> bool:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from labelled_folders import street_like, write_folder
 from safetensors.torch import save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dcfm_ros.datasets.folder import DatasetError
 from dcfm_ros.model import WeightsError, create_model, load_weights
 from dcfm_ros.model.checkpoints import read_provenance
 from dcfm_ros.training import network, step
 from dcfm_ros.training.losses import Losses, dcfm_losses
+from dcfm_ros.training.pairs import Pair
 from dcfm_ros.training.recipe import Recipe, SourceRecipe
 from dcfm_ros.training.trainer import train
 from dcfm_ros.training.validation import validate, validation_frames
@@ -154,11 +157,144 @@ def test_a_run_that_was_stopped_while_it_wrote_goes_on_from_the_checkpoint_befor
     assert len(totals) == 2
 
 
-def test_a_finished_run_is_not_trained_further(recipe: Recipe, totals: list[float], tmp_path: Path) -> None:
-    first = train(recipe).read_bytes()
-    totals.clear()
-    assert train(recipe).read_bytes() == first
+def test_a_finished_run_is_not_trained_further_and_says_so(
+    recipe: Recipe, totals: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        first = train(recipe).read_bytes()
+        assert "nothing was left" not in caplog.text and "wrote " in caplog.text
+        totals.clear()
+        caplog.clear()
+        assert train(recipe).read_bytes() == first
+        train(replace(recipe, steps=3))
     assert totals == []
+    assert "checkpoint.pt is at step 4, and steps is 4" in caplog.text
+    assert "checkpoint.pt is at step 4, and steps is 3" in caplog.text
+    assert caplog.text.count("nothing was left to train") == 2 and "wrote " not in caplog.text
+
+
+def test_a_run_that_is_shortened_before_it_was_validated_writes_its_weights(
+    recipe: Recipe, totals: list[float]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe)
+    totals.clear()
+    assert read_provenance(train(replace(recipe, steps=2)))["step"] == 2
+    assert totals == []
+
+
+def test_a_run_that_is_lengthened_goes_on_with_the_schedule_to_the_new_end(
+    recipe: Recipe, totals: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe)
+    totals.clear()
+    rates: list[float] = []
+    call = step.TrainingStep.__call__
+
+    def remembered(self: step.TrainingStep, *args: Any) -> list[Losses]:
+        rates.append(self.optimizer.param_groups[0]["lr"])
+        return call(self, *args)
+
+    monkeypatch.setattr(step.TrainingStep, "__call__", remembered)
+    train(replace(recipe, steps=6))
+    assert len(totals) == 2
+    progress = (4 - recipe.warmup) / (6 - recipe.warmup), (5 - recipe.warmup) / (6 - recipe.warmup)
+    assert rates == [pytest.approx(recipe.encoder_lr * (1 - done) ** recipe.poly_power) for done in progress]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"encoder_lr": 0.5}, r"encoder_lr=0\.0003, but the recipe says 0\.5"),
+        ({"crop": (32, 64)}, r"crop=\(64, 64\), but the recipe says \(32, 64\)"),
+        ({"model": "camvid_resnet18"}, r"model='camvid_mitb0', but the recipe says 'camvid_resnet18'"),
+        ({"share": 2.0}, r"sources\[0\]\.share=1\.0, but the recipe says 2\.0"),
+        ({"path": "street/."}, r"sources=\['street'\], but the recipe says \['street/\.'\]"),
+    ],
+)
+def test_a_run_does_not_go_on_with_another_recipe(recipe: Recipe, changed: dict[str, Any], said: str) -> None:
+    train(replace(recipe, steps=1))
+    before = (Path(recipe.output) / "checkpoint.pt").read_bytes()
+    if changed.keys() & {"share", "path"}:
+        changed = {"sources": (replace(recipe.sources[0], **changed),)}
+    with pytest.raises(ValueError, match=rf"checkpoint\.pt is of a run with {said}; expected the same"):
+        train(replace(recipe, **changed))
+    assert (Path(recipe.output) / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_run_goes_on_elsewhere_and_with_other_intervals(recipe: Recipe, totals: list[float]) -> None:
+    train(replace(recipe, steps=1))
+    moved = Path(recipe.output).rename(Path(recipe.output).with_name("moved"))
+    totals.clear()
+    train(
+        replace(recipe, output=str(moved), data_root=recipe.data_root + "/.", steps=2, log_every=1, checkpoint_every=1)
+    )
+    assert len(totals) == 1
+
+
+def test_a_checkpoint_that_does_not_say_its_recipe_is_gone_on_from(recipe: Recipe, totals: list[float]) -> None:
+    """As those of earlier versions."""
+    train(replace(recipe, steps=1))
+    path = Path(recipe.output) / "checkpoint.pt"
+    document = torch.load(path, weights_only=True)
+    del document["recipe"]
+    torch.save(document, path)
+    totals.clear()
+    train(replace(recipe, steps=2))
+    assert len(totals) == 1
+
+
+def test_the_learning_rate_in_the_log_is_the_one_that_was_used(recipe: Recipe) -> None:
+    train(replace(recipe, steps=3, log_every=1))
+    events = EventAccumulator(f"{recipe.output}/tensorboard")
+    events.Reload()
+    found = [event.value for event in events.Scalars("learning_rate")]
+    assert found == pytest.approx([recipe.encoder_lr / 2, recipe.encoder_lr, recipe.encoder_lr])
+
+
+# What is not finite
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_checkpoint(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    losses = step.dcfm_losses
+    calls = 0
+
+    def diverged(*args: object, **kwargs: object) -> Losses:
+        nonlocal calls
+        calls += 1
+        found = losses(*args, **kwargs)
+        return found if calls < 4 else found._replace(total=found.total * value)
+
+    monkeypatch.setattr(step, "dcfm_losses", diverged)
+    with pytest.raises(
+        ValueError, match=rf"loss of step 4 is not finite \(total {value}, individual \d.*learning rate"
+    ):
+        train(recipe)
+    assert torch.load(Path(recipe.output) / "checkpoint.pt", weights_only=True)["step"] == 2
+    assert not (Path(recipe.output) / "weights.safetensors").exists()
+
+
+def test_weights_that_are_not_finite_do_not_overwrite_the_checkpoint(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gradient that overflows makes them so while the loss still is a number."""
+    call = step.TrainingStep.__call__
+
+    def overflowing(self: step.TrainingStep, at: int, micro_batches: Sequence[Pair]) -> list[Losses]:
+        parts = call(self, at, micro_batches)
+        if at == 3:
+            next(self._model.parameters()).data.fill_(float("inf"))
+        return parts
+
+    monkeypatch.setattr(step.TrainingStep, "__call__", overflowing)
+    with pytest.raises(ValueError, match="is not finite"):
+        train(replace(recipe, sources=(replace(recipe.sources[0], hold_out=""),), validate_every=1000, steps=5))
+    assert torch.load(Path(recipe.output) / "checkpoint.pt", weights_only=True)["step"] == 2
 
 
 def test_a_checkpoint_of_another_network_is_refused_by_name(recipe: Recipe, tmp_path: Path) -> None:
