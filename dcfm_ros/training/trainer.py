@@ -122,7 +122,9 @@ def _validate_and_keep_best(
     """Score the averaged weights on the held-out frames; write them when none before were better."""
     model = state.averaged.module
     assert isinstance(model, DCFM)
-    provenance = {"recipe": dataclasses.asdict(recipe) | {"data_root": "", "output": ""}, "step": state.step}
+    # Folders of this machine are nobody's business.
+    elsewhere = {"data_root": "", "output": "", "init": Path(recipe.init).name}
+    provenance = {"recipe": dataclasses.asdict(recipe) | elsewhere, "step": state.step}
     if frames:
         for buffer in model.buffers():  # each process has batch statistics of its own; those of the main one are kept
             broadcast(buffer)
