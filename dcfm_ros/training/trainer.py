@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def train(recipe: Recipe) -> Path:
         log.info("nothing was left to train: %s is at step %d, and steps is %d", checkpoint, state.step, recipe.steps)
         if are_written:
             return weights
+    _wait_for_a_later_name_than(output)
     # What a run logged between its last checkpoint and its end is logged again.
     accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": state.step + 1}})
 
@@ -105,6 +107,19 @@ def train(recipe: Recipe) -> Path:
 def _are_cpu_processes() -> bool:
     """Whether there are several processes and no GPU: unless told, Accelerate would let each of them train alone."""
     return int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available()
+
+
+def _wait_for_a_later_name_than(output: Path) -> None:
+    """Return when a log begun now comes after those in `output`: TensorBoard reads them in the order of their names.
+
+    A name begins with the second its log was begun in. A run that is started anew at once after a kill would share it
+    with the one before, and what the one purges the other would bring back. Names from a clock that was far ahead are
+    not waited for.
+    """
+    seconds = [int(path.name.split(".")[3]) for path in output.rglob("events.out.tfevents.[0-9]*.*")]
+    wait_s = max(seconds, default=0) + 1 - time.time()
+    if 0 < wait_s < 5:
+        time.sleep(wait_s)
 
 
 def _check_all_are_at(step: int, accelerator: Accelerator) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,6 +84,9 @@ def test_a_run_that_is_killed_ends_like_one_that_never_was(
     checkpoint = (broken / "checkpoint.pt").read_bytes()
     for name in ("checkpoint.partial", "weights.safetensors.partial"):  # as left by one killed while it writes
         (broken / name).write_bytes(checkpoint[: len(checkpoint) // 2])
+    # As if it had been killed and started again within a second, which the log's name is told apart by.
+    (log,) = (broken / "tensorboard").glob("events.out.tfevents.*")
+    log.rename(log.with_name(f"events.out.tfevents.{int(time.time()) + 3}.z.9.9"))
     train_here(broken)
     assert logged(broken) == expected
     assert [step for step, _ in logged(broken, "held_out/mIoU")] == [3, STEPS]
