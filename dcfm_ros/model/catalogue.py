@@ -82,6 +82,11 @@ class ModelConfig:
         """Sides of the network's input are multiples of this: 8 for PSPNet, 32 for SegFormer."""
         return 32 if self.backbone.startswith("mit_") else 8
 
+    @property
+    def common_stride(self) -> int:
+        """Pixels of the network's input for each place of the common feature's grid: 8 for PSPNet, 4 for SegFormer."""
+        return 4 if self.backbone.startswith("mit_") else 8
+
 
 def available_models() -> tuple[str, ...]:
     """Names that `create_model` takes: the seven published configurations first."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 
 from dcfm_ros.model import ModelConfig
+
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 
 class BackendError(ValueError):
@@ -15,9 +18,11 @@ class BackendError(ValueError):
 
 
 class Backend(Protocol):
-    """One network on one device.
+    """One network on one device. A feature stays valid, and unchanged, as long as somebody holds it.
 
-    config: the weights' configuration. description: device and precision in words, for logs and diagnostics.
+    config: the weights' configuration. description: library, precision and device in words, for logs and diagnostics.
+    Calls come one at a time, but for `encode_common`, which may also be called from one other thread inside
+    `background()`, while the rest goes on.
     """
 
     config: ModelConfig
@@ -25,6 +30,9 @@ class Backend(Protocol):
 
     def encode_shallow(self, image: np.ndarray) -> Any:
         """Enc_lo of an (h, w, 3) uint8 RGB image at the network's size."""
+
+    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """Enc_lo of several images of one size in one pass; may differ from one at a time in the last bits."""
 
     def encode_common(self, shallow: Any) -> Any:
         """Enc_hi and projection: the common feature of the frame that `shallow` came from."""
@@ -37,3 +45,15 @@ class Backend(Protocol):
         commons: one common feature (causal) or two, whose logits are summed (bidirectional). Logits are bilinearly
         brought to `size` (height, width), then the largest wins.
         """
+
+    def align(self, common: Any, grid: np.ndarray) -> Any:
+        """The common feature resampled at `grid`, (h', w', 2) float32 on its own grid; see `deploy.parts.AlignPart`.
+
+        h', w': the network's size over `config.common_stride`.
+        """
+
+    def change(self, shallow: Any, reference: Any) -> float:
+        """How much a shallow feature differs from a keyframe's of the same size: 0 is not at all; see `ChangePart`."""
+
+    def background(self) -> AbstractContextManager[None]:
+        """Entered by the thread that computes keyframes beside the stream: its calls then yield to the others."""

@@ -1,0 +1,1 @@
+"""The network as a stream runs it: cut into parts, and those parts as ONNX graphs, OpenVINO files, TensorRT engines."""

@@ -1,0 +1,128 @@
+"""The network cut where a stream needs it: what runs on every frame, what on keyframes, what moves a feature."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dcfm_ros.model import DCFM, fold_batch_norm
+from dcfm_ros.model.fusion import FeatureFusion
+
+
+class Parts(NamedTuple):
+    """Every part is a module of its own; batch dimensions may differ from call to call.
+
+    shallow: (B, h, w, 3) uint8 RGB -> F_in, (B, C, h/4, w/4).
+    common: F_in -> (B, C', h', w'): F_co as far as it is used on every frame that reuses it (see `CommonPart`).
+    logits: common and F_in of the frame -> (B, classes, h', w'), not upsampled.
+    align: common and a sampling grid -> common, moved (see `AlignPart`).
+    change: F_in of a frame and of its keyframe -> one number, how much they differ (see `ChangePart`).
+    """
+
+    shallow: ShallowPart
+    common: CommonPart
+    logits: LogitsPart
+    align: AlignPart
+    change: ChangePart
+
+
+def inference_parts(model: DCFM) -> Parts:
+    """The parts of `model`, which is taken over and changed: evaluation mode, batch norm folded.
+
+    The parts share its weights; `to` of each moves them.
+    """
+    model.eval().requires_grad_(False)
+    fold_batch_norm(model)
+    parts = Parts(ShallowPart(model), CommonPart(model), LogitsPart(model), AlignPart(), ChangePart())
+    for part in parts:
+        part.eval().requires_grad_(False)
+    return parts
+
+
+class ShallowPart(nn.Module):
+    """Normalisation and Enc_lo."""
+
+    def __init__(self, model: DCFM) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+        mean, std = (torch.tensor(values)[:, None, None] for values in (model.config.mean, model.config.std))
+        self.register_buffer("offset", 255 * mean)
+        self.register_buffer("scale", 1 / (255 * std))
+
+    def forward(self, image: Tensor) -> Tensor:
+        # (B, h, w, 3) seen as (B, 3, h, w) is channels_last already. Pixels are normalised in float32 whatever the
+        # weights are in: 0..255 has more steps than float16 keeps of it.
+        normalised = (image.permute(0, 3, 1, 2).float() - self.offset.float()) * self.scale.float()
+        return self.encoder.shallow(normalised.to(self.scale.dtype))
+
+
+class CommonPart(nn.Module):
+    """Enc_hi, the projection, L2 normalisation, and the half of the FFM's 1x1 convolution that reads F_co.
+
+    That convolution is linear in its two inputs, so that what F_co brings to it is computed once for each keyframe
+    and not again on each frame that reuses it: a tenth of such a frame's work.
+    """
+
+    def __init__(self, model: DCFM) -> None:
+        super().__init__()
+        self.encode = model.encode_common
+        self.network = model  # registers what `encode` runs
+        self.mix: nn.Module = nn.Identity()
+        if isinstance(model.fusion, FeatureFusion):
+            channels, conv = model.config.common_channels, model.fusion.conv
+            assert conv.bias is not None
+            self.mix = _conv1x1(conv.weight[:, :channels], conv.bias)
+
+    def forward(self, shallow: Tensor) -> Tensor:
+        return self.mix(self.encode(shallow))
+
+
+class LogitsPart(nn.Module):
+    """The half of the fusion that reads F_in, and the head."""
+
+    def __init__(self, model: DCFM) -> None:
+        super().__init__()
+        fusion = model.fusion
+        self.independent = fusion.independent
+        self.head = model.head
+        self.resize_first = model.config.resize_first
+        self.is_ffm = isinstance(fusion, FeatureFusion)
+        self.mix = _conv1x1(
+            fusion.conv.weight[:, -model.config.shallow_channels :], None if self.is_ffm else fusion.conv.bias
+        )
+
+    def forward(self, common: Tensor, shallow: Tensor) -> Tensor:
+        joined = common + self.mix(self.independent(shallow, (common.shape[2], common.shape[3]), self.resize_first))
+        return self.head(F.normalize(F.relu(joined) if self.is_ffm else joined, dim=1))
+
+
+class AlignPart(nn.Module):
+    """common, (B, C', h', w'), bilinearly resampled at a grid, (B, h', w', 2): where in the keyframe's picture each
+    place of this frame lay, x and y from -1 to 1 between the picture's edges. Beyond the border the nearest is taken.
+
+    F_co is not normalised again: measured, it changes nothing, and what is moved is no longer F_co itself.
+    """
+
+    def forward(self, common: Tensor, grid: Tensor) -> Tensor:
+        return F.grid_sample(common, grid.to(common.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+
+
+class ChangePart(nn.Module):
+    """How much F_in differs from a keyframe's, both (1, C, h, w): 1 - the mean cosine of both, averaged over 8x8."""
+
+    def forward(self, shallow: Tensor, reference: Tensor) -> Tensor:
+        one, other = (F.avg_pool2d(feature, 8, ceil_mode=True) for feature in (shallow, reference))
+        cosine = (F.normalize(one, dim=1) * F.normalize(other, dim=1)).sum(1)
+        return (1 - cosine.float()).mean().clamp(min=0)
+
+
+def _conv1x1(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    outputs, inputs = weight.shape[:2]
+    conv = nn.Conv2d(inputs, outputs, 1, bias=bias is not None)
+    conv.weight = nn.Parameter(weight.detach().clone())
+    if bias is not None:
+        conv.bias = nn.Parameter(bias.detach().clone())
+    return conv
