@@ -1,0 +1,160 @@
+"""The parts of the network as ONNX graphs, which ONNX Runtime, OpenVINO and TensorRT read."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dcfm_ros.deploy.parts import LogitsPart, inference_parts
+from dcfm_ros.model import DCFM
+from dcfm_ros.model.backbones.resnet import PyramidPooling
+
+OPSET = 17
+_EXAMPLE_SIZE = (64, 96)  # a multiple of every network's
+_BAND_ROWS = 128
+
+Size = tuple[int, int]  # height, width
+
+
+def onnx_graphs(model: DCFM, size: Size | None = None, ids_size: Size | None = None) -> dict[str, bytes]:
+    """Every part of `deploy.parts` as an ONNX graph of batch 1, by name, with its inputs -> outputs:
+
+    shallow: image -> shallow. common: shallow -> common. logits: common, shallow -> logits.
+    align: common, grid -> aligned. change: shallow, reference -> change.
+    decide, when `ids_size` is given: common, shallow -> ids, confidence, (height, width) uint8 of that size, as
+    `Backend.decide` gives them; full-resolution logits exist for a band of rows at a time.
+
+    model: is left as it is; its dtype is the features'. size: the network's input; None leaves height and width open.
+    Raises ValueError for a size that is no multiple of the network's.
+    """
+    multiple = model.config.size_multiple
+    if size is not None and (min(size) < multiple or any(side % multiple for side in size)):
+        raise ValueError(f"size is {size}; expected positive multiples of {multiple}")
+    parts = inference_parts(_exportable(model))
+    dtype = next(parts.shallow.encoder.parameters()).dtype
+    with torch.inference_mode():
+        image = torch.zeros(1, *(size or _EXAMPLE_SIZE), 3, dtype=torch.uint8)
+        shallow = parts.shallow(image)
+        common = parts.common(shallow)
+    grid = torch.zeros(1, *common.shape[2:], 2)
+
+    inputs: dict[str, tuple[nn.Module, dict[str, Tensor], tuple[str, ...]]] = {
+        "shallow": (parts.shallow, {"image": image}, ("shallow",)),
+        "common": (parts.common, {"shallow": shallow}, ("common",)),
+        "logits": (parts.logits, {"common": common, "shallow": shallow}, ("logits",)),
+        "align": (parts.align, {"common": common, "grid": grid}, ("aligned",)),
+        "change": (parts.change, {"shallow": shallow, "reference": torch.ones_like(shallow)}, ("change",)),
+    }
+    if ids_size is not None:
+        decide = _Decide(parts.logits, ids_size)
+        inputs["decide"] = (decide, {"common": common, "shallow": shallow}, ("ids", "confidence"))
+    assert dtype == shallow.dtype
+    return {name: _exported(*of_part, is_dynamic=size is None) for name, of_part in inputs.items()}
+
+
+def _exportable(model: DCFM) -> DCFM:
+    model = copy.deepcopy(model)
+    pooling = getattr(model.encoder, "ppm", None)
+    if isinstance(pooling, PyramidPooling):
+        model.encoder.ppm = _SlicedPooling(pooling)
+    return model
+
+
+def _exported(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], is_dynamic: bool) -> bytes:
+    buffer = io.BytesIO()
+    # The other exporter, the default since torch 2.9, needs further packages; torch 2.4 and before know this one only.
+    exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    with warnings.catch_warnings():
+        # Tracing warns of every size that is compared or looped over. Which branch is taken is the same for all sizes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            buffer,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            dynamic_axes={name: _axes(name) for name in inputs} | _output_axes(outputs) if is_dynamic else None,
+            **exporter,
+        )
+    return buffer.getvalue()
+
+
+def _axes(name: str) -> dict[int, str]:
+    """The open dimensions of a tensor, named so that equal ones have equal names within a graph."""
+    if name == "image":
+        return {1: "height", 2: "width"}
+    if name in ("shallow", "reference"):
+        return {2: "shallow_height", 3: "shallow_width"}
+    if name == "grid":
+        return {1: "common_height", 2: "common_width"}
+    return {2: "common_height", 3: "common_width"}
+
+
+def _output_axes(outputs: tuple[str, ...]) -> dict[str, dict[int, str]]:
+    return {name: _axes(name) for name in outputs if name not in ("change", "ids", "confidence")}
+
+
+class _SlicedPooling(nn.Module):
+    """`PyramidPooling` by slices and their means: ONNX has no adaptive pooling for an open size."""
+
+    def __init__(self, pooling: PyramidPooling) -> None:
+        super().__init__()
+        self.features = pooling.features
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = (x.shape[2], x.shape[3])
+        pooled = [x]
+        for level in self.features:
+            bins = level[0].output_size
+            means = _means(_means(x, 2, bins), 3, bins)
+            pooled.append(F.interpolate(level[1:](means), size, mode="bilinear", align_corners=True))
+        return torch.cat(pooled, dim=1)
+
+
+def _means(x: Tensor, dim: int, bins: int) -> Tensor:
+    """x averaged along `dim` in `bins` parts, which overlap where the length is no multiple: as adaptive pooling."""
+    length = x.shape[dim]
+    edges = [(i * length // bins, ((i + 1) * length + bins - 1) // bins) for i in range(bins)]
+    if dim == 2:
+        return torch.cat([x[:, :, low:high].mean(2, keepdim=True) for low, high in edges], 2)
+    return torch.cat([x[:, :, :, low:high].mean(3, keepdim=True) for low, high in edges], 3)
+
+
+class _Decide(nn.Module):
+    """The logits, bilinearly brought to `size` in bands of rows; of each the largest class and its softmax x 255."""
+
+    def __init__(self, logits: LogitsPart, size: Size) -> None:
+        super().__init__()
+        self.logits = logits
+        self.height, self.width = size
+
+    def forward(self, common: Tensor, shallow: Tensor) -> tuple[Tensor, Tensor]:
+        low = self.logits(common, shallow)[0].float()
+        left, right, share = _neighbours(low.shape[2], self.width)
+        wide = torch.lerp(low[:, :, left], low[:, :, right], share)
+        above, below, share = _neighbours(low.shape[1], self.height)
+        ids, confidences = [], []
+        for first in range(0, self.height, _BAND_ROWS):
+            rows = slice(first, min(first + _BAND_ROWS, self.height))
+            band = torch.lerp(wide[:, above[rows]], wide[:, below[rows]], share[rows, None])
+            largest = band.max(0).values
+            ids.append(band.argmax(0).to(torch.uint8))
+            confidences.append((255 / (band - largest).exp().sum(0)).round().to(torch.uint8))
+        return torch.cat(ids), torch.cat(confidences)
+
+
+def _neighbours(length: int, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For each of `wanted` places: the two of `length` that it lies between, and the second's share; as F.interpolate
+    with align_corners=False.
+    """
+    places = ((torch.arange(wanted) + 0.5) * (length / wanted) - 0.5).clamp(min=0)
+    first = places.floor()
+    second = (first + 1).clamp(max=length - 1)
+    return first.long(), second.long(), places - first
