@@ -9,6 +9,8 @@ import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
 
+STAGES = ("prepare", "shallow", "motion", "common", "align", "decide")
+
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
@@ -18,12 +20,15 @@ class Segmentation:
     got no result (the backend failed, the segmenter was restarted) leave gaps.
     mask: (H, W) uint8 class ids at the frame's size. confidence: (H, W) uint8, max softmax x 255, or None when it was
     not asked for.
-    is_keyframe, reason: whether the deep half ran on this frame, and why or why not.
-    keyframe_age_frames, keyframe_age_s: how old the common feature is (0 on a keyframe); in bidirectional mode, that of
-    the nearer keyframe. Seconds are 0 where one of the two has no stamp.
-    stage_ms: wall time of each stage: "prepare" (resizing), "shallow" (Enc_lo), "common" (Enc_hi; 0 on other frames)
-    and "decide" (fusion, head, logits to ids at the frame's size). On a GPU "decide" includes the wait for the stages
-    before.
+    is_keyframe, reason: whether the deep half is run on this frame, and why or why not.
+    keyframe_index: number of the keyframe that the mask was made from, the frame's own on a keyframe; with asynchronous
+    keyframes an earlier one, until the new one is swapped in. In bidirectional mode that of the nearer keyframe.
+    keyframe_age_frames, keyframe_age_s: how old its common feature is. Seconds are 0 where one of the two has no stamp.
+    stage_ms: wall time of each of STAGES: "prepare" (resizing), "shallow" (Enc_lo), "motion" (what moved or changed
+    since the keyframe), "common" (Enc_hi; 0 on other frames, and where it runs beside the stream), "align" (moving the
+    common feature) and "decide" (fusion, head, logits to ids at the frame's size). On a GPU "decide" includes the wait
+    for the stages before.
+    background_ms: how long the common feature took that is used from this frame on, beside the stream; else 0.
     """
 
     frame: Frame
@@ -32,11 +37,13 @@ class Segmentation:
     confidence: np.ndarray | None
     is_keyframe: bool
     reason: str
+    keyframe_index: int
     keyframe_age_frames: int
     keyframe_age_s: float
     stage_ms: Mapping[str, float]
+    background_ms: float = 0.0
 
     @property
     def total_ms(self) -> float:
-        """Milliseconds over all stages."""
+        """Milliseconds over all stages of the frame itself."""
         return sum(self.stage_ms.values())

@@ -1,9 +1,14 @@
-"""When a keyframe is due. Schedules are pure: they hold no state and never read the clock."""
+"""When a keyframe is due. Schedules are pure: they hold no state and never read the clock, so that replays agree."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Literal, Protocol
+
+Measure = Literal["motion", "change"]
+"""What a schedule may ask to be measured against the last keyframe; see `Situation`."""
 
 
 @dataclass(frozen=True)
@@ -14,11 +19,49 @@ class Decision:
     reason: str
 
 
-class Schedule(Protocol):
-    """Decides from a frame's place in its stream."""
+@dataclass(frozen=True)
+class Situation:
+    """Where a frame stands.
 
-    def decide(self, index: int, keyframe_index: int | None) -> Decision:
-        """index: number of the frame in its stream, from 0. keyframe_index: of the last keyframe; None before it."""
+    index: its number in its stream, from 0. number: its number among all frames the segmenter was given.
+    stamp_ns: when it was taken; 0 where nobody knows.
+    keyframe_index, keyframe_stamp_ns: of the last keyframe; None and 0 before it.
+    motion: how far the picture has moved since that keyframe, the mean over its places as a fraction of its width.
+    change: how much the shallow features differ from its, from 0; see `Backend.change`.
+    Both are None where the schedule does not name them in `measures`, and before the first keyframe.
+    """
+
+    index: int
+    keyframe_index: int | None = None
+    number: int = 0
+    stamp_ns: int = 0
+    keyframe_stamp_ns: int = 0
+    motion: float | None = None
+    change: float | None = None
+
+    @property
+    def gap(self) -> int:
+        """Frames since the last keyframe."""
+        assert self.keyframe_index is not None
+        return self.index - self.keyframe_index
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the last keyframe, or None where one of the two has no stamp."""
+        if not self.stamp_ns or not self.keyframe_stamp_ns:
+            return None
+        return (self.stamp_ns - self.keyframe_stamp_ns) / 1e9
+
+
+class Schedule(Protocol):
+    """Decides from a frame's situation. measures: what it wants to know beside the frame's place."""
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Empty for most; what is not named is not computed."""
+
+    def decide(self, situation: Situation) -> Decision:
+        """Before the first keyframe of a causal stream the answer does not matter: its first frame is one."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +74,7 @@ class FixedInterval:
 
     interval: int
     phase: int = 0
+    measures: tuple[Measure, ...] = ()
 
     def __post_init__(self) -> None:
         if self.interval < 1:
@@ -38,6 +82,201 @@ class FixedInterval:
         if not 0 <= self.phase < self.interval:
             raise ValueError(f"the phase is {self.phase}; expected 0 to {self.interval - 1}, below the interval")
 
-    def decide(self, index: int, keyframe_index: int | None) -> Decision:
-        due = index == self.phase if keyframe_index is None else index - keyframe_index >= self.interval
+    def decide(self, situation: Situation) -> Decision:
+        is_first = situation.keyframe_index is None
+        due = situation.index == self.phase if is_first else situation.gap >= self.interval
         return Decision(due, "interval" if due else "reused")
+
+
+@dataclass(frozen=True)
+class MaxAge:
+    """A keyframe once the last is `seconds` old by the frames' stamps. Without stamps nobody can tell, and every frame
+    is one. Raises ValueError unless seconds > 0.
+    """
+
+    seconds: float
+    measures: tuple[Measure, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise ValueError(f"the largest keyframe age is {self.seconds}; expected more than 0 seconds")
+
+    def decide(self, situation: Situation) -> Decision:
+        if situation.keyframe_index is None:
+            return Decision(True, "max age")
+        if situation.age_s is None:
+            return Decision(True, "no stamp")
+        # Stamps of a camera jitter by less than this; without it 0.1999 s would not be 0.2.
+        due = situation.age_s >= self.seconds - 1e-3
+        return Decision(due, "max age" if due else "reused")
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """A keyframe once the picture differs enough from the last keyframe's: a parked robot takes almost none.
+
+    threshold: of `measure`, "motion" (a fraction of the width; costs nothing where features are aligned by flow) or
+    "change" (of the shallow features). Raises ValueError unless threshold > 0, and for another measure.
+    """
+
+    threshold: float
+    measure: Measure = "motion"
+
+    def __post_init__(self) -> None:
+        if not self.threshold > 0:
+            raise ValueError(f"the threshold of {self.measure} is {self.threshold}; expected more than 0")
+        if self.measure not in ("motion", "change"):
+            raise ValueError(f"the measure is {self.measure!r}; expected motion or change")
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        return (self.measure,)
+
+    def decide(self, situation: Situation) -> Decision:
+        if situation.keyframe_index is None:
+            return Decision(True, self.measure)
+        value = getattr(situation, self.measure)
+        due = value > self.threshold
+        return Decision(due, f"{self.measure} {value:.3f}" if due else "reused")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The shortest fixed interval whose frames cost no more than `budget_ms`, by a table of costs measured before.
+
+    statistic: "mean" of the frames' times, or their "p95", which no keyframe may be among that costs more.
+    keyframe_ms, other_ms: what the two kinds of frame cost on this machine (`dcfm bench`). They are given and not
+    measured here: the same table gives the same keyframes again.
+    Raises ValueError when a cost is not positive, keyframes are the cheaper ones, or no interval meets the budget.
+    """
+
+    budget_ms: float
+    keyframe_ms: float
+    other_ms: float
+    statistic: Literal["mean", "p95"] = "mean"
+    measures: tuple[Measure, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.statistic not in ("mean", "p95"):
+            raise ValueError(f"the budget's statistic is {self.statistic!r}; expected mean or p95")
+        if not 0 < self.other_ms <= self.keyframe_ms < math.inf:
+            raise ValueError(
+                f"a keyframe costs {self.keyframe_ms} ms and another frame {self.other_ms} ms; expected more than 0, "
+                "and keyframes to cost no less"
+            )
+        if not (self.budget_ms >= self.keyframe_ms or self.budget_ms > self.other_ms):
+            raise ValueError(
+                f"the budget is {self.budget_ms} ms; expected more than the {self.other_ms} ms of a frame that is no "
+                "keyframe"
+            )
+
+    @property
+    def interval(self) -> int:
+        """Frames from one keyframe to the next."""
+        if self.budget_ms >= self.keyframe_ms:
+            return 1
+        if self.statistic == "p95":
+            return 21  # keyframes are then fewer than one frame in twenty
+        return math.ceil((self.keyframe_ms - self.other_ms) / (self.budget_ms - self.other_ms))
+
+    def decide(self, situation: Situation) -> Decision:
+        due = situation.keyframe_index is None or situation.gap >= self.interval
+        return Decision(due, "budget" if due else "reused")
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """Another schedule within bounds.
+
+    min_interval: no keyframe is nearer to the last than so many frames. max_interval: none is further; 0 is no bound.
+    max_age_s: nor older, by stamps; 0 is no bound. Raises ValueError for bounds that exclude each other.
+    """
+
+    schedule: Schedule
+    min_interval: int = 1
+    max_interval: int = 0
+    max_age_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.min_interval < 1:
+            raise ValueError(f"the smallest keyframe interval is {self.min_interval}; expected at least 1")
+        if self.max_interval and self.max_interval < self.min_interval:
+            raise ValueError(
+                f"the largest keyframe interval is {self.max_interval}; expected 0 (no bound) or at least "
+                f"{self.min_interval}, the smallest"
+            )
+        if not self.max_age_s >= 0:
+            raise ValueError(f"the largest keyframe age is {self.max_age_s}; expected 0 (no bound) or more seconds")
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        return self.schedule.measures
+
+    def decide(self, situation: Situation) -> Decision:
+        if situation.keyframe_index is not None:
+            if situation.gap < self.min_interval:
+                return Decision(False, "too soon")
+            if self.max_interval and situation.gap >= self.max_interval:
+                return Decision(True, "max interval")
+            if self.max_age_s and situation.age_s is not None:
+                by_age = MaxAge(self.max_age_s).decide(situation)
+                if by_age.is_keyframe:
+                    return by_age
+        return self.schedule.decide(situation)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What another run decided, by the number of the frame: whether it was a keyframe, and from which keyframe on its
+    mask was made. A segmenter with this schedule also swaps keyframes in where that run did.
+    """
+
+    keyframes: Mapping[int, bool]
+    in_use: Mapping[int, int]
+    measures: tuple[Measure, ...] = ()
+
+    @staticmethod
+    def of(results: Any) -> Recorded:
+        """From results (`Segmentation`) or whatever else has index, is_keyframe and keyframe_index."""
+        results = list(results)
+        return Recorded({r.index: r.is_keyframe for r in results}, {r.index: r.keyframe_index for r in results})
+
+    def decide(self, situation: Situation) -> Decision:
+        if situation.number not in self.keyframes:
+            raise ValueError(f"the record has no frame {situation.number}; expected one of its {len(self.keyframes)}")
+        is_keyframe = self.keyframes[situation.number]
+        return Decision(is_keyframe, "recorded" if is_keyframe else "reused")
+
+
+SCHEDULES = ("fixed", "max_age", "adaptive", "budget")
+
+
+def create_schedule(
+    name: str = "fixed",
+    *,
+    interval: int = 5,
+    min_interval: int = 1,
+    max_age_s: float = 0.0,
+    threshold: float = 0.02,
+    measure: Measure = "motion",
+    budget_ms: float = 0.0,
+    budget_statistic: Literal["mean", "p95"] = "mean",
+    costs_ms: tuple[float, float] = (0.0, 0.0),
+) -> Schedule:
+    """The schedule of that name, one of SCHEDULES, as parameters and options of a command line say it.
+
+    interval: of "fixed". min_interval, max_age_s: bounds of all but "fixed"'s own interval; "max_age" needs the second.
+    threshold, measure: of "adaptive". budget_ms, budget_statistic, costs_ms (keyframe, other frame): of "budget".
+    Raises ValueError for an unknown name, and as the schedules do.
+    """
+    if name == "fixed":
+        schedule: Schedule = FixedInterval(interval)
+    elif name == "max_age":
+        schedule, max_age_s = MaxAge(max_age_s), 0.0
+    elif name == "adaptive":
+        schedule = Adaptive(threshold, measure)
+    elif name == "budget":
+        schedule = Budget(budget_ms, *costs_ms, budget_statistic)
+    else:
+        raise ValueError(f"the schedule is {name!r}; expected one of {', '.join(SCHEDULES)}")
+    return Bounded(schedule, min_interval, max_age_s=max_age_s) if min_interval > 1 or max_age_s else schedule

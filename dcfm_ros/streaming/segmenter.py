@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size, resize_to_network
 from dcfm_ros.imaging.labels import labels_for
 from dcfm_ros.streaming.backends.base import Backend
-from dcfm_ros.streaming.result import Segmentation
-from dcfm_ros.streaming.schedules import Decision, FixedInterval, Schedule
+from dcfm_ros.streaming.keyframes import ComingKeyframe, Keyframe, KeyframeWorker
+from dcfm_ros.streaming.motion import ALIGNMENTS, Align, Motion, motion_between, small_grey
+from dcfm_ros.streaming.result import STAGES, Segmentation
+from dcfm_ros.streaming.schedules import Decision, FixedInterval, Recorded, Schedule, Situation
 
 Mode = Literal["causal", "bidirectional", "full"]
 MODES: tuple[str, ...] = get_args(Mode)
+KeyframeMode = Literal["sync", "async"]
+KEYFRAME_MODES: tuple[str, ...] = get_args(KeyframeMode)
 
 
-@dataclass(frozen=True)
-class _Keyframe:
-    """A common feature and when it was taken; index counts within the stream."""
-
-    common: Any
-    index: int
-    stamp_ns: int
+_UNDECIDED = Decision(False, "undecided")
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A frame whose shallow feature is known and whose mask is not."""
+    """A frame whose shallow feature is known and whose mask is not.
+
+    grey: only where motion is wanted. motions: since keyframes, by their index.
+    """
 
     frame: Frame
     number: int
     index: int
     shallow: Any
-    decision: Decision
     confidence: bool
-    stage_ms: dict[str, float] = field(default_factory=dict)
+    decision: Decision = _UNDECIDED
+    grey: np.ndarray | None = None
+    motions: dict[int, Motion] = field(default_factory=dict)
+    background_ms: float = 0.0
+    stage_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
 
 
 class StreamSegmenter:
@@ -50,10 +57,18 @@ class StreamSegmenter:
     input_size: (height, width) of the network's input; default: the frame's aspect at the weights' trained pixel count.
     max_stamp_gap_s: a stamp further ahead than this begins a new stream; so does one that goes back, and another size
     or encoding. Equal stamps do not, nor does a zero stamp, which says nothing.
+    align: whether a keyframe's common feature is moved to where the picture is now; "none" is the paper's reuse as it
+    is, "flow" by optical flow, "shift" by one shift for the whole picture. See `motion`.
+    keyframe_mode: "sync" waits for a keyframe's deep half; "async" (causal only) computes it beside the stream, which
+    goes on with the last common feature until then. A stream's first keyframe is always waited for, and none begins
+    while another is computed.
+    swap_after: in "async", how many frames after its own a keyframe comes into use, so that replays agree; 0: as soon
+    as it is ready, which is for live use. A schedule of `Recorded` decisions swaps where they did.
+    worker: where asynchronous keyframes are computed; default: one of its own. Segmenters of one backend must share it.
 
     `labels` are the names and colours of the ids in the masks.
-    The same frames give the same bytes on the same machine, versions and thread count. Raises ValueError for an unknown
-    mode, an impossible input size or gap.
+    The same frames give the same bytes on the same machine, versions and thread count; but not in "async" with a
+    `swap_after` of 0. Raises ValueError for an unknown mode or alignment, an impossible input size, gap or swap.
     """
 
     def __init__(
@@ -63,21 +78,37 @@ class StreamSegmenter:
         mode: Mode = "causal",
         input_size: tuple[int, int] | None = None,
         max_stamp_gap_s: float = 2.0,
+        align: Align = "none",
+        keyframe_mode: KeyframeMode = "sync",
+        swap_after: int = 0,
+        worker: KeyframeWorker | None = None,
     ) -> None:
-        if mode not in MODES:
-            raise ValueError(f"mode is {mode!r}; expected one of {', '.join(MODES)}")
+        config = backend.config
+        for name, value, known in (
+            ("mode", mode, MODES),
+            ("align", align, ALIGNMENTS),
+            ("keyframe_mode", keyframe_mode, KEYFRAME_MODES),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+        if keyframe_mode == "async" and mode != "causal":
+            raise ValueError(f"keyframe_mode is 'async' in mode {mode!r}; expected mode 'causal'")
+        if swap_after < 0:
+            raise ValueError(f"swap_after is {swap_after}; expected 0 (when ready) or a number of frames")
         if not max_stamp_gap_s > 0:
             raise ValueError(f"max_stamp_gap_s is {max_stamp_gap_s}; expected more than 0 seconds")
-        multiple = backend.config.size_multiple
-        if input_size is not None and (min(input_size) < multiple or any(side % multiple for side in input_size)):
-            raise ValueError(f"input_size is {input_size}; expected positive multiples of {multiple}")
-        config = backend.config
+        check_input_size(input_size, config.size_multiple)
         self.labels = labels_for(config.num_classes, config.label_set, config.class_names, config.palette)
         self.backend = backend
         self.schedule = schedule or FixedInterval(5)
         self.mode = mode
         self.input_size = input_size
         self.max_stamp_gap_s = max_stamp_gap_s
+        self.align = align
+        self.swap_after = swap_after
+        self._owns_worker = keyframe_mode == "async" and worker is None
+        self._worker = (worker or KeyframeWorker(backend)) if keyframe_mode == "async" else None
+        self._coming: ComingKeyframe | None = None
         self._pushed = 0
         self._forced = False
         self.restart("first")
@@ -117,8 +148,27 @@ class StreamSegmenter:
         self._start_reason = reason
         self._index = 0
         self._last: Frame | None = None
-        self._keyframe: _Keyframe | None = None
+        self._keyframe: Keyframe | None = None
+        self._coming = None
         self._waiting: list[_Waiting] = []
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Run every stage once for frames of this size, so that the first real one is not slow; no stream is begun."""
+        image = np.zeros((*self._network_size(height, width), 3), np.uint8)
+        shallow = self.backend.encode_shallow(image)
+        common = self.backend.encode_common(shallow)
+        if self.align != "none":
+            common = self.backend.align(common, Motion(None).grid(self._grid_size(image.shape[:2])))
+        if "change" in self.schedule.measures:
+            self.backend.change(shallow, shallow)
+        self.backend.decide([common], shallow, (height, width), False)
+        if self._worker is not None:
+            self._worker.start(Keyframe(0, 0, 0), shallow).take()
+
+    def close(self) -> None:
+        """End the thread of asynchronous keyframes, where the segmenter has one of its own."""
+        if self._owns_worker and self._worker is not None:
+            self._worker.close()
 
     def _push(self, frame: Frame, confidence: bool) -> list[Segmentation]:
         number = self._pushed
@@ -127,27 +177,51 @@ class StreamSegmenter:
         if reason := self._break_before(frame):
             results = self.flush()
             self.restart(reason)
-        stage_ms = {"prepare": 0.0, "shallow": 0.0, "common": 0.0, "decide": 0.0}
-        with _timed(stage_ms, "prepare"):
-            image = resize_to_network(frame, self._network_size(frame))
-        with _timed(stage_ms, "shallow"):
-            shallow = self.backend.encode_shallow(image)
-        waiting = _Waiting(frame, number, self._index, shallow, self._decide(), confidence, stage_ms)
+        waiting = self._encoded(frame, number, confidence)
+        waiting = self._swapped_in(waiting)
+        waiting = self._decide(waiting)
         self._index += 1
         self._last = frame
-        self._forced = False
         if not waiting.decision.is_keyframe and self.mode == "bidirectional":
             self._waiting.append(waiting)
             return results
 
         before = self._keyframes()
         if waiting.decision.is_keyframe:
-            with _timed(stage_ms, "common"):
-                common = self.backend.encode_common(shallow)
-            self._keyframe = _Keyframe(common, waiting.index, frame.stamp_ns)
+            self._begin_keyframe(waiting)
         results += [self._decided(held, [*before, *self._keyframes()]) for held in self._waiting]
         self._waiting = []
         return [*results, self._decided(waiting, self._keyframes())]
+
+    def _encoded(self, frame: Frame, number: int, confidence: bool) -> _Waiting:
+        """The frame with its shallow feature, and its small picture where that is needed."""
+        waiting = _Waiting(frame, number, self._index, None, confidence)
+        with _timed(waiting.stage_ms, "prepare"):
+            image = resize_to_network(frame, self._network_size(frame.height, frame.width))
+        with _timed(waiting.stage_ms, "shallow"):
+            shallow = self.backend.encode_shallow(image)
+        grey = None
+        if self.mode != "full" and (self.align != "none" or "motion" in self.schedule.measures):
+            with _timed(waiting.stage_ms, "motion"):
+                grey = small_grey(image)
+        return replace(waiting, shallow=shallow, grey=grey)
+
+    def _swapped_in(self, waiting: _Waiting) -> _Waiting:
+        """Take a keyframe that was computed beside the stream into use, where its time has come."""
+        coming = self._coming
+        if coming is None:
+            return waiting
+        if isinstance(self.schedule, Recorded):
+            due = self.schedule.in_use.get(waiting.number) == coming.number
+        elif self.swap_after:
+            due = waiting.index - coming.index >= self.swap_after
+        else:
+            due = coming.is_ready
+        if not due:
+            return waiting
+        self._coming = None
+        self._keyframe, milliseconds = coming.take()
+        return replace(waiting, background_ms=milliseconds)
 
     def _break_before(self, frame: Frame) -> str:
         """Why `frame` does not go on from the last one; empty when it does."""
@@ -165,25 +239,80 @@ class StreamSegmenter:
             return "stamp gap"
         return ""
 
-    def _decide(self) -> Decision:
+    def _decide(self, waiting: _Waiting) -> _Waiting:
+        """Whether the frame is a keyframe, and why."""
         if self.mode == "full":
-            return Decision(True, "full" if self._index else self._start_reason)
-        decision = self.schedule.decide(self._index, None if self._keyframe is None else self._keyframe.index)
-        if self._keyframe is None and (self.mode == "causal" or decision.is_keyframe):
-            return Decision(True, self._start_reason)
-        return Decision(True, "forced") if self._forced else decision
+            self._forced = False
+            return replace(waiting, decision=Decision(True, "full" if waiting.index else self._start_reason))
+        if self._coming is not None:
+            return replace(waiting, decision=Decision(False, "keyframe under way"))
+        last = self._keyframe
+        situation = Situation(waiting.index, number=waiting.number, stamp_ns=waiting.frame.stamp_ns)
+        if last is not None:
+            with _timed(waiting.stage_ms, "motion"):
+                situation = replace(
+                    self._measured(situation, waiting, last),
+                    keyframe_index=last.index,
+                    keyframe_stamp_ns=last.stamp_ns,
+                )
+        decision = self.schedule.decide(situation)
+        if last is None and (self.mode == "causal" or decision.is_keyframe):
+            decision = Decision(True, self._start_reason)
+        elif self._forced:
+            decision = Decision(True, "forced")
+        if decision.is_keyframe and last is not None and self._must_wait():
+            return replace(waiting, decision=Decision(False, "keyframe under way"))
+        self._forced = False
+        return replace(waiting, decision=decision)
 
-    def _keyframes(self) -> list[_Keyframe]:
+    def _measured(self, situation: Situation, waiting: _Waiting, last: Keyframe) -> Situation:
+        """The situation with what the schedule asks for, against the last keyframe.
+
+        Infinite where a schedule that asks came after the keyframe, which then kept nothing to compare with.
+        """
+        if "motion" in self.schedule.measures:
+            moved = math.inf if last.grey is None else self._motion(waiting, last).magnitude
+            situation = replace(situation, motion=moved)
+        if "change" in self.schedule.measures:
+            changed = math.inf if last.shallow is None else self.backend.change(waiting.shallow, last.shallow)
+            situation = replace(situation, change=changed)
+        return situation
+
+    def _must_wait(self) -> bool:
+        """Whether the worker has a keyframe of another stream, or of one that was given up, on its hands."""
+        if self._worker is None or not self._worker.is_busy:
+            return False
+        if self.swap_after or isinstance(self.schedule, Recorded):
+            self._worker.wait()  # a replay takes the same keyframes however long they take
+            return False
+        return True
+
+    def _begin_keyframe(self, waiting: _Waiting) -> None:
+        keyframe = Keyframe(
+            index=waiting.index,
+            number=waiting.number,
+            stamp_ns=waiting.frame.stamp_ns,
+            grey=waiting.grey,
+            shallow=waiting.shallow if "change" in self.schedule.measures else None,
+        )
+        if self._worker is not None and self._keyframe is not None:
+            self._coming = self._worker.start(keyframe, waiting.shallow)
+            return
+        with _timed(waiting.stage_ms, "common"):
+            common = self.backend.encode_common(waiting.shallow)
+        self._keyframe = replace(keyframe, common=common)
+
+    def _keyframes(self) -> list[Keyframe]:
         return [self._keyframe] if self._keyframe else []
 
-    def _decided(self, waiting: _Waiting, keyframes: list[_Keyframe]) -> Segmentation:
+    def _decided(self, waiting: _Waiting, keyframes: Sequence[Keyframe]) -> Segmentation:
         if not keyframes:  # a bidirectional stream that ended before its first keyframe
             with _timed(waiting.stage_ms, "common"):
                 common = self.backend.encode_common(waiting.shallow)
-            keyframes = [_Keyframe(common, waiting.index, waiting.frame.stamp_ns)]
+            keyframes = [Keyframe(waiting.index, waiting.number, waiting.frame.stamp_ns, common)]
             waiting = replace(waiting, decision=Decision(True, "no keyframe came"))
         size = (waiting.frame.height, waiting.frame.width)
-        commons = [keyframe.common for keyframe in keyframes]
+        commons = [self._aligned(waiting, keyframe) for keyframe in keyframes]
         with _timed(waiting.stage_ms, "decide"):
             mask, confidence = self.backend.decide(commons, waiting.shallow, size, waiting.confidence)
         nearest = min(keyframes, key=lambda keyframe: abs(waiting.index - keyframe.index))
@@ -194,14 +323,48 @@ class StreamSegmenter:
             confidence=confidence,
             is_keyframe=waiting.decision.is_keyframe,
             reason=waiting.decision.reason,
+            keyframe_index=nearest.number,
             keyframe_age_frames=abs(waiting.index - nearest.index),
             keyframe_age_s=abs(_seconds(nearest.stamp_ns, waiting.frame.stamp_ns)),
             stage_ms=waiting.stage_ms,
+            background_ms=waiting.background_ms,
         )
 
-    def _network_size(self, frame: Frame) -> tuple[int, int]:
+    def _aligned(self, waiting: _Waiting, keyframe: Keyframe) -> Any:
+        """The keyframe's common feature, where it lies in this frame."""
+        if self.align == "none" or keyframe.index == waiting.index or keyframe.grey is None:
+            return keyframe.common
+        with _timed(waiting.stage_ms, "motion"):
+            motion = self._motion(waiting, keyframe)
+        if motion.flow is None:
+            return keyframe.common
+        size = self._network_size(waiting.frame.height, waiting.frame.width)
+        with _timed(waiting.stage_ms, "align"):
+            return self.backend.align(keyframe.common, motion.grid(self._grid_size(size)))
+
+    def _motion(self, waiting: _Waiting, keyframe: Keyframe) -> Motion:
+        """Since the keyframe; found once for the schedule and the alignment of a frame."""
+        if keyframe.index not in waiting.motions:
+            assert waiting.grey is not None
+            assert keyframe.grey is not None
+            kind: Align = "shift" if self.align == "shift" else "flow"
+            waiting.motions[keyframe.index] = motion_between(waiting.grey, keyframe.grey, kind)
+        return waiting.motions[keyframe.index]
+
+    def _network_size(self, height: int, width: int) -> tuple[int, int]:
         config = self.backend.config
-        return self.input_size or network_size(frame.height, frame.width, config.input_size, config.size_multiple)
+        return self.input_size or network_size(height, width, config.input_size, config.size_multiple)
+
+    def _grid_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Of the common feature, for a network's input of `size`."""
+        stride = self.backend.config.common_stride
+        return size[0] // stride, size[1] // stride
+
+
+def check_input_size(size: tuple[int, int] | None, multiple: int) -> None:
+    """Raises ValueError unless the sides are positive multiples of `multiple`, or there is no size."""
+    if size is not None and (min(size) < multiple or any(side % multiple for side in size)):
+        raise ValueError(f"input_size is {size}; expected positive multiples of {multiple}")
 
 
 def _seconds(earlier_ns: int, later_ns: int) -> float:

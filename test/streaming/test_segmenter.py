@@ -3,58 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-import numpy as np
 import pytest
+from fake_backend import SECOND, FakeBackend, frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcfm_ros.imaging import Frame
-from dcfm_ros.model import model_config
-from dcfm_ros.streaming import Decision, FixedInterval, Segmentation, StreamSegmenter
-
-SECOND = 1_000_000_000
-
-
-@dataclass
-class FakeBackend:
-    """Features are what the frame's first pixel says; a mask's id is the frame's, and `decided` says the rest."""
-
-    fail_on: str = ""
-    calls: list[str] = field(default_factory=list)
-    decided: dict[int, list[int]] = field(default_factory=dict)
-    sizes: list[tuple[int, ...]] = field(default_factory=list)
-
-    config = model_config("camvid_resnet18")
-    description = "fake"
-
-    def encode_shallow(self, image: np.ndarray) -> int:
-        self._called(f"shallow {image[0, 0, 0]}")
-        self.sizes.append(image.shape)
-        return int(image[0, 0, 0])
-
-    def encode_common(self, shallow: int) -> int:
-        self._called(f"common {shallow}")
-        return shallow
-
-    def decide(
-        self, commons: Sequence[int], shallow: int, size: tuple[int, int], confidence: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        self._called(f"decide {shallow}")
-        self.decided[shallow] = list(commons)
-        return np.full(size, shallow, np.uint8), np.full(size, 200, np.uint8) if confidence else None
-
-    def _called(self, call: str) -> None:
-        self.calls.append(call)
-        if call == self.fail_on:
-            raise RuntimeError(call)
-
-
-def frame(value: int, stamp: float | None = None, size: tuple[int, int] = (6, 8), encoding: str = "rgb8") -> Frame:
-    """A picture of one colour; frames follow each other by a tenth of a second."""
-    stamp = 10 + value / 10 if stamp is None else stamp
-    return Frame(np.full((*size, 3), value, np.uint8), stamp_ns=round(stamp * SECOND), encoding=encoding)
+from dcfm_ros.streaming import Decision, FixedInterval, Segmentation, Situation, StreamSegmenter
 
 
 def segmented(segmenter: StreamSegmenter, values: Sequence[int]) -> list[Segmentation]:
@@ -94,7 +50,7 @@ def test_a_frame_that_reuses_costs_no_deep_half() -> None:
     ]  # fmt: skip
     assert [result.stage_ms["common"] > 0 for result in results] == [True, False, False, False]
     for result in results:
-        assert list(result.stage_ms) == ["prepare", "shallow", "common", "decide"]
+        assert list(result.stage_ms) == ["prepare", "shallow", "motion", "common", "align", "decide"]
         assert result.total_ms == pytest.approx(sum(result.stage_ms.values()))
 
 
@@ -160,8 +116,10 @@ def test_causal_begins_with_a_keyframe_whatever_the_phase() -> None:
 
 def test_a_schedule_of_ones_own_decides_and_says_why() -> None:
     class Primes:
-        def decide(self, index: int, keyframe_index: int | None) -> Decision:
-            return Decision(index in (2, 3, 5), f"after {keyframe_index}")
+        measures = ()
+
+        def decide(self, situation: Situation) -> Decision:
+            return Decision(situation.index in (2, 3, 5), f"after {situation.keyframe_index}")
 
     results = segmented(StreamSegmenter(FakeBackend(), Primes()), range(6))
     assert [result.is_keyframe for result in results] == [True, False, True, True, False, True]
