@@ -37,7 +37,6 @@ def onnx_graphs(model: DCFM, size: Size | None = None, ids_size: Size | None = N
     if size is not None and (min(size) < multiple or any(side % multiple for side in size)):
         raise ValueError(f"size is {size}; expected positive multiples of {multiple}")
     parts = inference_parts(_exportable(model))
-    dtype = next(parts.shallow.encoder.parameters()).dtype
     with torch.inference_mode():
         image = torch.zeros(1, *(size or _EXAMPLE_SIZE), 3, dtype=torch.uint8)
         shallow = parts.shallow(image)
@@ -54,7 +53,6 @@ def onnx_graphs(model: DCFM, size: Size | None = None, ids_size: Size | None = N
     if ids_size is not None:
         decide = _Decide(parts.logits, ids_size)
         inputs["decide"] = (decide, {"common": common, "shallow": shallow}, ("ids", "confidence"))
-    assert dtype == shallow.dtype
     return {name: _exported(*of_part, is_dynamic=size is None) for name, of_part in inputs.items()}
 
 

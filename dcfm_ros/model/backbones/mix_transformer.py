@@ -190,4 +190,5 @@ def _to_tokens(x: Tensor) -> Tensor:
 
 
 def _to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    return tokens.transpose(1, 2).unflatten(2, size)
+    # Not unflatten: of what comes after it, torch's ONNX exporter takes sizes for constants.
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *size)
