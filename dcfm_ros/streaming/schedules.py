@@ -242,10 +242,17 @@ class Recorded:
         return Recorded({r.index: r.is_keyframe for r in results}, {r.index: r.keyframe_index for r in results})
 
     def decide(self, situation: Situation) -> Decision:
-        if situation.number not in self.keyframes:
-            raise ValueError(f"the record has no frame {situation.number}; expected one of its {len(self.keyframes)}")
-        is_keyframe = self.keyframes[situation.number]
+        is_keyframe = self._recorded(self.keyframes, situation.number)
         return Decision(is_keyframe, "recorded" if is_keyframe else "reused")
+
+    def keyframe_in_use(self, number: int) -> int:
+        """The number of the keyframe that a frame's mask was made from. Raises ValueError for a frame not recorded."""
+        return self._recorded(self.in_use, number)
+
+    def _recorded(self, record: Mapping[int, Any], number: int) -> Any:
+        if number not in record:
+            raise ValueError(f"the record has no frame {number}; expected one of its {len(record)}")
+        return record[number]
 
 
 SCHEDULES = ("fixed", "max_age", "adaptive", "budget")

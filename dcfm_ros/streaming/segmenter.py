@@ -212,7 +212,7 @@ class StreamSegmenter:
         if coming is None:
             return waiting
         if isinstance(self.schedule, Recorded):
-            due = self.schedule.in_use.get(waiting.number) == coming.number
+            due = self.schedule.keyframe_in_use(waiting.number) == coming.number
         elif self.swap_after:
             due = waiting.index - coming.index >= self.swap_after
         else:

@@ -1,0 +1,147 @@
+"""Motion between pictures, and features that follow it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from fake_backend import SECOND, FakeBackend, frame
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcfm_ros.imaging import Frame
+from dcfm_ros.streaming import Decision, FixedInterval, Situation, StreamSegmenter, create_schedule
+from dcfm_ros.streaming.motion import Align, Motion, motion_between, small_grey
+
+
+def texture(height: int = 360, width: int = 480) -> np.ndarray:
+    """Something that motion can be seen on, as RGB."""
+    noise = np.random.default_rng(5).integers(0, 256, (height // 12, width // 12, 3), np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def moved(picture: np.ndarray, right: int, down: int) -> np.ndarray:
+    return np.roll(picture, (down, right), (0, 1))
+
+
+def stream(steps: int, right: int = 0) -> list[Frame]:
+    """A camera that turns: each picture lies `right` pixels further than the one before."""
+    return [Frame(moved(texture(), i * right, 0), stamp_ns=SECOND + i * SECOND // 10) for i in range(steps)]
+
+
+@pytest.mark.parametrize("kind", ["shift", "flow"])
+@pytest.mark.parametrize(("right", "down"), [(8, 0), (0, -6), (-5, 7)])
+def test_a_shift_of_the_picture_is_found(kind: Align, right: int, down: int) -> None:
+    one, other = small_grey(texture()), small_grey(moved(texture(), right, down))
+    motion = motion_between(other, one, kind)
+    inside = motion.grid((45, 60))[8:-8, 8:-8]
+    resting = Motion(None).grid((45, 60))[8:-8, 8:-8]
+    expected = resting - [2 * right / 480, 2 * down / 360]
+    assert np.abs(np.median(inside - expected, (0, 1))).max() < 2 * 1 / 480
+    assert motion.magnitude == pytest.approx(np.hypot(right, down) / 480, abs=0.004)
+
+
+def test_where_nothing_moves_but_noise_nothing_is_done() -> None:
+    noise = np.random.default_rng(1).normal(0, 3, (360, 480, 3))
+    noisy = np.clip(texture() + noise, 0, 255).astype(np.uint8)
+    motion = motion_between(small_grey(noisy), small_grey(texture()))
+    assert motion.flow is None
+    assert motion.magnitude == 0
+    backend = FakeBackend()
+    segmenter = StreamSegmenter(backend, FixedInterval(9), align="flow")
+    for picture in stream(4):
+        segmenter.push(picture)
+    assert backend.grids == []
+
+
+def test_the_same_pictures_give_the_same_motion() -> None:
+    one, other = small_grey(texture()), small_grey(moved(texture(), 9, 3))
+    assert np.array_equal(motion_between(one, other).flow, motion_between(one, other).flow)
+
+
+@given(
+    st.integers(8, 90), st.integers(8, 90), st.integers(1, 40), st.integers(1, 40), st.sampled_from(["shift", "flow"])
+)
+@settings(max_examples=40, deadline=None)
+def test_any_size_has_a_grid_of_any_size(height: int, width: int, rows: int, columns: int, kind: Align) -> None:
+    pixels = np.random.default_rng(height * width).integers(0, 256, (2, height, width, 3), np.uint8)
+    motion = motion_between(small_grey(pixels[0]), small_grey(pixels[1]), kind)
+    grid = motion.grid((rows, columns))
+    assert (grid.shape, grid.dtype) == ((rows, columns, 2), np.float32)
+    assert np.isfinite(grid).all()
+    resting = Motion(None).grid((rows, columns))
+    assert np.abs(resting).max() < 1
+    np.testing.assert_allclose(resting, -resting[::-1, ::-1], atol=1e-6)
+
+
+# In a stream
+
+
+def test_frames_are_aligned_with_their_keyframe_and_keyframes_are_not() -> None:
+    backend = FakeBackend()
+    segmenter = StreamSegmenter(backend, FixedInterval(3), align="flow")
+    results = [segmenter.push(picture)[0] for picture in stream(5, right=4)]
+    assert [result.stage_ms["align"] > 0 for result in results] == [False, True, True, False, True]
+    assert [result.stage_ms["motion"] > 0 for result in results] == [True] * 5
+    offsets = [np.median(grid - Motion(None).grid((45, 60)), (0, 1))[0] * 240 for grid in backend.grids]
+    assert offsets == pytest.approx([-4, -8, -4], abs=1)
+
+
+def test_bidirectional_frames_are_aligned_with_both_keyframes() -> None:
+    backend = FakeBackend()
+    segmenter = StreamSegmenter(backend, FixedInterval(3), "bidirectional", align="shift")
+    for picture in stream(4, right=6):
+        segmenter.push(picture)
+    offsets = [np.median(grid - Motion(None).grid((45, 60)), (0, 1))[0] * 240 for grid in backend.grids]
+    assert offsets == pytest.approx([-6, 12, -12, 6], abs=1)
+
+
+def test_without_alignment_no_motion_is_looked_for() -> None:
+    backend = FakeBackend()
+    for mode, align in (("causal", "none"), ("full", "flow")):
+        segmenter = StreamSegmenter(backend, FixedInterval(3), mode, align=align)
+        assert all(segmenter.push(picture)[0].stage_ms["motion"] < 0.2 for picture in stream(3, right=4))
+    assert backend.grids == []
+
+
+def test_schedules_see_what_moved_and_what_changed() -> None:
+    seen: list[Situation] = []
+
+    class Watching:
+        measures = ("motion", "change")
+
+        def decide(self, situation: Situation) -> Decision:
+            seen.append(situation)
+            return Decision(situation.index == 2, "third")
+
+    segmenter = StreamSegmenter(FakeBackend(), Watching())
+    for picture in stream(4, right=6):
+        segmenter.push(picture)
+    assert [situation.keyframe_index for situation in seen] == [None, 0, 0, 2]
+    assert [situation.motion for situation in seen[1:]] == pytest.approx([6 / 480, 12 / 480, 6 / 480], abs=0.003)
+    assert (seen[0].motion, seen[0].change) == (None, None)
+    assert seen[1].change is not None
+
+
+def test_a_parked_robot_takes_no_keyframes_and_a_turning_one_many() -> None:
+    parked, turning = (
+        StreamSegmenter(FakeBackend(), create_schedule("adaptive", threshold=0.02), align="flow") for _ in range(2)
+    )
+    assert [parked.push(picture)[0].is_keyframe for picture in stream(6)] == [True] + [False] * 5
+    results = [turning.push(picture)[0] for picture in stream(6, right=8)]
+    assert [result.is_keyframe for result in results] == [True, False, True, False, True, False]
+    assert results[2].reason.startswith("motion 0.03")
+
+
+def test_a_schedule_that_comes_later_finds_nothing_to_compare_with_and_takes_a_keyframe() -> None:
+    for measure in ("motion", "change"):
+        segmenter = StreamSegmenter(FakeBackend(), FixedInterval(9))
+        segmenter.push(frame(0))
+        segmenter.schedule = create_schedule("adaptive", measure=measure, threshold=1)
+        assert segmenter.push(frame(1))[0].reason == f"{measure} inf"
+        assert segmenter.push(frame(2))[0].reason == "reused"
+
+
+def test_another_alignment_is_refused() -> None:
+    with pytest.raises(ValueError, match="align is 'warp'; expected one of none, shift, flow"):
+        StreamSegmenter(FakeBackend(), align="warp")  # type: ignore[arg-type]
