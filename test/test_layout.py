@@ -42,6 +42,7 @@ _ROS = ("node",)
 ONLY_IN = {
     "torch": ("model", "deploy", "streaming.backends", "evaluation.metrics", "training", "cli"),
     "torchmetrics": ("evaluation.metrics", "training"),
+    "tensorrt": ("deploy", "streaming.backends"),
     "safetensors": ("model", "training"),
     "cv2": ("imaging", "streaming", "recordings", "datasets", "evaluation", "training", "node", "cli"),
     "rosbags": ("recordings",),

@@ -1,0 +1,355 @@
+"""TensorRT engines from the network's ONNX graphs, by the documented Python API of TensorRT 10 (10.3 and later)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+import tensorrt
+import torch
+
+from dcfm_ros.deploy.engine_cache import EngineCache, EngineKey
+from dcfm_ros.model import ModelConfig
+
+Size = tuple[int, int]  # height, width
+Cancelled = Callable[[], bool]
+T = TypeVar("T")
+
+PRECISIONS = ("fp32", "fp16", "int8")
+WORKSPACE_BYTES = 1 << 30
+# Features pass between engines in half precision, where that is what they are computed in: half the memory traffic.
+_FEATURES = {"shallow", "common", "aligned", "reference"}
+_SHOWN_MESSAGES = 3
+
+log = logging.getLogger(__name__)
+
+
+class EngineError(ValueError):
+    """An engine that TensorRT does not build or load; the message holds the first of its own."""
+
+
+class BuildCancelled(Exception):
+    """The build was cancelled; nothing of the engine it was at is left."""
+
+
+class Progress(NamedTuple):
+    """graph: the one being built, number `number` of `graphs`, from 1. phase: TensorRT's own words, or "cached".
+    fraction: of the whole, from 0 to 1; it never falls.
+    """
+
+    graph: str
+    number: int
+    graphs: int
+    phase: str
+    fraction: float
+
+
+Report = Callable[[Progress], None]
+
+
+class Gpu(NamedTuple):
+    """What an engine is built for."""
+
+    name: str
+    compute_capability: str
+    multiprocessors: int
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """size: (height, width) of the network's input. gpu: the current device, see `gpu_of`.
+
+    precision: one of PRECISIONS. "fp16" lets TensorRT choose float16 or float32 for each layer; "int8" takes the scales
+    from graphs that hold QuantizeLinear nodes, and is float16 elsewhere. workspace_bytes: scratch memory of a layer.
+    Raises ValueError for another precision.
+    """
+
+    size: Size
+    gpu: Gpu
+    precision: str = "fp16"
+    workspace_bytes: int = WORKSPACE_BYTES
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; TensorRT engines are {', '.join(PRECISIONS)}")
+
+    def key(self, content: bytes) -> EngineKey:
+        """Of what is built from `content`, an ONNX graph, in this way."""
+        return EngineKey(
+            graph_sha256=hashlib.sha256(content).hexdigest(),
+            size=self.size,
+            tensorrt=tensorrt.__version__,
+            gpu=self.gpu.name,
+            compute_capability=self.gpu.compute_capability,
+            multiprocessors=self.gpu.multiprocessors,
+            precision=self.precision,
+            workspace_bytes=self.workspace_bytes,
+        )
+
+
+def gpu_of(device: torch.device) -> Gpu:
+    """Raises EngineError when torch sees no such device."""
+    if device.type != "cuda" or (device.index or 0) >= torch.cuda.device_count():
+        raise EngineError(f"device is {str(device)!r}, but torch sees {torch.cuda.device_count()} CUDA devices here")
+    properties = torch.cuda.get_device_properties(device)
+    return Gpu(properties.name, f"{properties.major}.{properties.minor}", properties.multi_processor_count)
+
+
+def build_engines(
+    graphs: Mapping[str, bytes],
+    config: ModelConfig,
+    options: EngineOptions,
+    cache: EngineCache | None = None,
+    report: Report = lambda progress: None,
+    cancelled: Cancelled = lambda: False,
+) -> dict[str, tensorrt.ICudaEngine]:
+    """The engine of every graph, by its name, from `cache` (default: the user's) or built, which takes minutes, and kept
+    there.
+
+    graphs: as `deploy.onnx_graphs` gives them, of one size or with sides left open. report may come from threads of
+    TensorRT. cancelled is asked at every step of a build.
+    Raises EngineError, BuildCancelled, OSError when the cache cannot be written, and whatever `report` raises.
+    """
+    if options.precision == "int8" and not any(b"QuantizeLinear" in graph for graph in graphs.values()):
+        raise EngineError("precision is int8, but no graph holds QuantizeLinear nodes; expected quantised graphs")
+    cache = cache or EngineCache()
+    engines = {}
+    for number, (name, graph) in enumerate(graphs.items(), 1):
+        if cancelled():
+            raise BuildCancelled
+        monitor = _Monitor(name, number, len(graphs), report, cancelled)
+        key = options.key(graph)
+        engine = _cached(cache, key)
+        if engine is None:
+            serialized = _built(name, graph, config, options, cache, monitor)
+            cache.store(key, serialized)
+            engine = _loaded(serialized)
+        else:
+            report(Progress(name, number, len(graphs), "cached", number / len(graphs)))
+        if engine is None:
+            raise EngineError(f"TensorRT does not load its own engine of {name}: {_LOG.first()}")
+        engines[name] = engine
+    return engines
+
+
+class EngineBuild(Generic[T]):
+    """Something that takes minutes, `work`, in a thread of its own.
+
+    work: called with what to report to and what to ask whether it was cancelled, as `build_engines` takes them.
+    """
+
+    def __init__(self, work: Callable[[Report, Cancelled], T], report: Report = lambda progress: None) -> None:
+        self._work = work
+        self._report = report
+        self._cancelled = threading.Event()
+        self._done: Future[T] = Future()
+        self._progress = Progress("", 0, 0, "", 0.0)
+
+    def start(self) -> EngineBuild[T]:
+        """Begin. Raises RuntimeError at a second call."""
+        self._done.set_running_or_notify_cancel()
+        threading.Thread(target=self._run, name="engine build", daemon=True).start()
+        return self
+
+    @property
+    def progress(self) -> Progress:
+        """The last that was reported."""
+        return self._progress
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `result` would answer at once."""
+        return self._done.done()
+
+    def cancel(self) -> None:
+        """Ask it to end; TensorRT does at its next step."""
+        self._cancelled.set()
+
+    def result(self, timeout_s: float | None = None) -> T:
+        """What the work returned; waits for it. Raises what it raised, BuildCancelled when it was cancelled, and
+        TimeoutError.
+        """
+        return self._done.result(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            self._done.set_result(self._work(self._noted, self._cancelled.is_set))
+        except BaseException as error:
+            self._done.set_exception(error)
+
+    def _noted(self, progress: Progress) -> None:
+        self._progress = progress
+        self._report(progress)
+
+
+class _Log(tensorrt.ILogger):
+    """TensorRT knows one logger in a process, the first it was given; so there is one here."""
+
+    def __init__(self) -> None:
+        tensorrt.ILogger.__init__(self)
+        self._errors: list[str] = []
+
+    def log(self, severity: tensorrt.ILogger.Severity, msg: str) -> None:
+        """Called by TensorRT, from any thread."""
+        if severity in (tensorrt.ILogger.Severity.INTERNAL_ERROR, tensorrt.ILogger.Severity.ERROR):
+            self._errors.append(msg)
+            log.error("TensorRT: %s", msg)
+        else:
+            log.debug("TensorRT: %s", msg)
+
+    def forget(self) -> None:
+        """What comes from now on is of something new."""
+        self._errors.clear()
+
+    def first(self) -> str:
+        """The first errors since."""
+        return "; ".join(self._errors[:_SHOWN_MESSAGES]) or "it does not say why"
+
+
+_LOG = _Log()
+
+
+class _Monitor(tensorrt.IProgressMonitor):
+    """Tells of one graph's build, and ends it. An exception must not pass through TensorRT: it is kept for after."""
+
+    def __init__(self, graph: str, number: int, graphs: int, report: Report, cancelled: Cancelled) -> None:
+        tensorrt.IProgressMonitor.__init__(self)
+        self.error: BaseException | None = None
+        self._about = (graph, number, graphs)
+        self._report = report
+        self.cancelled = cancelled
+        self._outermost: dict[str, int] = {}
+        self._within = 0.0
+        self._lock = threading.Lock()
+
+    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+        """Called by TensorRT, from any thread, as are the next two."""
+        with self._lock:
+            if parent_phase is None:
+                self._outermost[phase_name] = num_steps
+            self._tell(phase_name)
+
+    def step_complete(self, phase_name: str, step: int) -> bool:
+        """Whether to go on."""
+        with self._lock:
+            if steps := self._outermost.get(phase_name):
+                self._within = max(self._within, min(1.0, (step + 1) / steps))
+            self._tell(phase_name)
+            return self.error is None and not self.cancelled()
+
+    def phase_finish(self, phase_name: str) -> None:
+        """Nothing is told: the last step was."""
+
+    def _tell(self, phase: str) -> None:
+        graph, number, graphs = self._about
+        try:
+            self._report(Progress(graph, number, graphs, phase, (number - 1 + self._within) / graphs))
+        except BaseException as error:
+            self.error = self.error or error
+
+
+def _cached(cache: EngineCache, key: EngineKey) -> tensorrt.ICudaEngine | None:
+    serialized = cache.load(key)
+    if serialized is None:
+        return None
+    engine = _loaded(serialized)
+    if engine is None:  # whole, but of another driver or GPU than its key says
+        log.warning("TensorRT does not load %s any more (%s); it is built again", cache.path(key), _LOG.first())
+        cache.discard(key)
+    return engine
+
+
+def _loaded(serialized: bytes) -> tensorrt.ICudaEngine | None:
+    _LOG.forget()
+    return tensorrt.Runtime(_LOG).deserialize_cuda_engine(serialized)
+
+
+def _built(
+    name: str, graph: bytes, config: ModelConfig, options: EngineOptions, cache: EngineCache, monitor: _Monitor
+) -> bytes:
+    _LOG.forget()
+    builder = tensorrt.Builder(_LOG)
+    network = builder.create_network()
+    parser = tensorrt.OnnxParser(network, _LOG)
+    if not parser.parse(graph):
+        raise EngineError(f"TensorRT does not read the graph of {name}: {_parser_errors(parser)}")
+    building = builder.create_builder_config()
+    building.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    building.progress_monitor = monitor
+    _set_precision(building, network, options.precision)
+    _fix_open_sides(builder, building, network, config, options.size)
+    # How fast each kernel is was measured before for other engines of this machine: that is most of a build's time.
+    timings = options.key(b"timings")
+    building.set_timing_cache(building.create_timing_cache(cache.load(timings) or b""), False)
+    serialized = builder.build_serialized_network(network, building)
+    if monitor.error is not None:
+        raise monitor.error
+    if serialized is None:
+        if monitor.cancelled():
+            raise BuildCancelled
+        raise EngineError(f"TensorRT does not build an engine of {name}: {_LOG.first()}")
+    cache.store(timings, bytes(building.get_timing_cache().serialize()))
+    return bytes(serialized)
+
+
+def _parser_errors(parser: tensorrt.OnnxParser) -> str:
+    errors = [parser.get_error(i) for i in range(min(parser.num_errors, _SHOWN_MESSAGES))]
+    return "; ".join(f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors)
+
+
+def _set_precision(building: tensorrt.IBuilderConfig, network: tensorrt.INetworkDefinition, precision: str) -> None:
+    if precision == "fp32":
+        building.clear_flag(tensorrt.BuilderFlag.TF32)  # else convolutions keep 10 bits of 23
+        return
+    building.set_flag(tensorrt.BuilderFlag.FP16)
+    if precision == "int8":
+        building.set_flag(tensorrt.BuilderFlag.INT8)
+    for tensor in _inputs_and_outputs(network):
+        if tensor.name in _FEATURES:
+            tensor.dtype = tensorrt.float16
+    _keep_norms_in_float32(building, network)
+
+
+def _keep_norms_in_float32(building: tensorrt.IBuilderConfig, network: tensorrt.INetworkDefinition) -> None:
+    """The squares of a feature, summed over its channels, can exceed what float16 holds: 65504."""
+    building.set_flag(tensorrt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+    squares = set()
+    for layer in (network.get_layer(i) for i in range(network.num_layers)):
+        sources = [layer.get_input(i).name for i in range(layer.num_inputs) if layer.get_input(i) is not None]
+        is_square = layer.type == tensorrt.LayerType.ELEMENTWISE and sources == sources[:1] * 2
+        is_sum = layer.type == tensorrt.LayerType.REDUCE and sources[0] in squares
+        if is_square or is_sum:
+            layer.precision = tensorrt.float32
+            layer.set_output_type(0, tensorrt.float32)
+            squares.add(layer.get_output(0).name)
+
+
+def _fix_open_sides(
+    builder: tensorrt.Builder,
+    building: tensorrt.IBuilderConfig,
+    network: tensorrt.INetworkDefinition,
+    config: ModelConfig,
+    size: Size,
+) -> None:
+    """An engine is of one size, also where its graph is of any: TensorRT then chooses for just that."""
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    open_inputs = [tensor for tensor in inputs if -1 in tuple(tensor.shape)]
+    if not open_inputs:
+        return
+    profile = builder.create_optimization_profile()
+    strides = {"image": 1, "shallow": 4, "reference": 4, "common": config.common_stride, "grid": config.common_stride}
+    for tensor in open_inputs:
+        sides = iter(side // strides[tensor.name] for side in size)
+        shape = tuple(next(sides) if side == -1 else side for side in tensor.shape)
+        profile.set_shape(tensor.name, shape, shape, shape)
+    building.add_optimization_profile(profile)
+
+
+def _inputs_and_outputs(network: tensorrt.INetworkDefinition) -> Iterator[tensorrt.ITensor]:
+    yield from (network.get_input(i) for i in range(network.num_inputs))
+    yield from (network.get_output(i) for i in range(network.num_outputs))
