@@ -60,18 +60,24 @@ def image_message(header: Header, pixels: np.ndarray, order: ChannelOrder) -> Im
 class Timing:
     """What `~/timing` says of a frame. Times in milliseconds, ages in frames and seconds.
 
-    latency_ms: from receipt to the mask's publication. shares: each class's part of the picture.
+    keyframe_index: number of the keyframe that the mask was made from. background_ms: what that keyframe took beside
+    the stream, told with the first frame that uses it. latency_ms: from receipt to the mask's publication.
+    shares: each class's part of the picture.
     """
 
     index: int
     is_keyframe: bool
     reason: str
+    keyframe_index: int
     age_frames: int
     age_s: float
     prepare_ms: float
     shallow_ms: float
+    motion_ms: float
     common_ms: float
+    align_ms: float
     decide_ms: float
+    background_ms: float
     latency_ms: float
     shares: dict[str, float]
 
@@ -83,9 +89,11 @@ def timing_of(result: Segmentation, latency_ms: float, labels: LabelSet) -> Timi
         index=result.index,
         is_keyframe=result.is_keyframe,
         reason=result.reason,
+        keyframe_index=result.keyframe_index,
         age_frames=result.keyframe_age_frames,
         age_s=result.keyframe_age_s,
         **{f"{stage}_ms": value for stage, value in result.stage_ms.items()},
+        background_ms=result.background_ms,
         latency_ms=latency_ms,
         shares={name: float(counts[i]) / result.mask.size for i, name in enumerate(labels.names)},
     )
@@ -108,6 +116,7 @@ def read_timing(message: DiagnosticArray) -> Timing:
             index=int(values["index"]),
             is_keyframe=values["is_keyframe"] == "true",
             reason=values["reason"],
+            keyframe_index=int(values["keyframe_index"]),
             age_frames=int(values["age_frames"]),
             **{key: float(values[key]) for key in values if key.endswith("_ms") or key == "age_s"},
             shares={k.removeprefix("share/"): float(v) for k, v in values.items() if k.startswith("share/")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,11 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 
+from dcfm_ros.streaming import Schedule, create_schedule
 from dcfm_ros.streaming.backends.select import BACKENDS
+from dcfm_ros.streaming.motion import ALIGNMENTS
+from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES
+from dcfm_ros.streaming.segmenter import KEYFRAME_MODES
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Parameter:
     """
 
     name: str
-    default: str | bool | int | float | list[int]
+    default: str | bool | int | float | list[int] | list[float]
     description: str
     choices: tuple[str, ...] = ()
     minimum: float | None = None
@@ -52,7 +57,92 @@ PARAMETERS = (
         choices=("causal", "full"),
     ),
     Parameter(
-        "keyframe_interval", 5, "Frames from one keyframe to the next.", minimum=1, maximum=1000, changeable=True
+        "align",
+        "flow",
+        "How a keyframe's features are moved to where the picture is now: by optical flow, by one shift, or not.",
+        choices=ALIGNMENTS,
+    ),
+    Parameter(
+        "keyframe_mode",
+        "sync",
+        "sync: a keyframe is waited for. async: it is computed beside the stream, which goes on with older features.",
+        choices=KEYFRAME_MODES,
+    ),
+    Parameter(
+        "swap_after",
+        0,
+        "Frames after which an asynchronous keyframe comes into use; 0: as soon as it is ready.",
+        minimum=0,
+        maximum=1000,
+    ),
+    Parameter(
+        "schedule",
+        "fixed",
+        "When a keyframe is due: after keyframe_interval frames, by age, by what changed, or by a budget of time.",
+        choices=SCHEDULES,
+        changeable=True,
+    ),
+    Parameter(
+        "keyframe_interval",
+        5,
+        "Frames from one keyframe to the next, in the schedule fixed.",
+        minimum=1,
+        maximum=1000,
+        changeable=True,
+    ),
+    Parameter(
+        "schedule_max_age",
+        0.0,
+        "Seconds by stamps after which a keyframe is due: of the schedule max_age, and a bound of the others; 0: none.",
+        minimum=0.0,
+        maximum=3600.0,
+        changeable=True,
+    ),
+    Parameter(
+        "schedule_min_interval",
+        1,
+        "Frames that keyframes are apart at least, in every schedule.",
+        minimum=1,
+        maximum=1000,
+        changeable=True,
+    ),
+    Parameter(
+        "schedule_measure",
+        "motion",
+        "What the schedule adaptive watches: motion of the picture, or change of the shallow features.",
+        choices=MEASURES,
+        changeable=True,
+    ),
+    Parameter(
+        "schedule_threshold",
+        0.02,
+        "Of that measure, above which a keyframe is due. Motion is a part of the picture's width.",
+        minimum=0.0001,
+        maximum=10.0,
+        changeable=True,
+    ),
+    Parameter(
+        "schedule_budget_ms",
+        0.0,
+        "Milliseconds that the schedule budget keeps within, by schedule_costs_ms.",
+        minimum=0.0,
+        maximum=100000.0,
+        changeable=True,
+    ),
+    Parameter(
+        "schedule_budget_statistic",
+        "mean",
+        "What the budget is of: the mean of the frames' times or their p95.",
+        choices=BUDGET_STATISTICS,
+        changeable=True,
+    ),
+    Parameter(
+        "schedule_costs_ms",
+        [0.0, 0.0],
+        "Milliseconds of a keyframe and of another frame on this machine, as dcfm bench measures them.",
+        minimum=0.0,
+        maximum=100000.0,
+        changeable=True,
     ),
     Parameter(
         "input_size",
@@ -85,18 +175,44 @@ class Settings:
     device: str
     num_threads: int
     mode: str
+    align: str
+    keyframe_mode: str
+    swap_after: int
+    schedule: str
     keyframe_interval: int
+    schedule_max_age: float
+    schedule_min_interval: int
+    schedule_measure: str
+    schedule_threshold: float
+    schedule_budget_ms: float
+    schedule_budget_statistic: str
+    schedule_costs_ms: tuple[float, float]
     input_size: tuple[int, int] | None
     max_stamp_gap: float
     overlay_opacity: float
     autostart: bool
 
+    def create_schedule(self) -> Schedule:
+        """What the parameters of the schedule say together. Raises ValueError when they contradict each other."""
+        return create_schedule(
+            self.schedule,
+            interval=self.keyframe_interval,
+            min_interval=self.schedule_min_interval,
+            max_age_s=self.schedule_max_age,
+            threshold=self.schedule_threshold,
+            measure=self.schedule_measure,  # type: ignore[arg-type]
+            budget_ms=self.schedule_budget_ms,
+            budget_statistic=self.schedule_budget_statistic,  # type: ignore[arg-type]
+            costs_ms=self.schedule_costs_ms,
+        )
 
-def declare(node: Node, configured: Callable[[], bool], on_change: Callable[[str, Any], None]) -> None:
+
+def declare(node: Node, configured: Callable[[], bool], apply: Callable[[dict[str, Any]], None]) -> None:
     """Declare every parameter on `node`, and hold later changes against the table.
 
-    configured: tells whether the node holds what was built from its parameters. on_change: called with name and value
-    for each change of a changeable parameter. Raises rclpy's InvalidParameterValueException for a bad initial value.
+    configured: tells whether the node holds what was built from its parameters. apply: called with the changeable
+    parameters that change together, by name; it raises ValueError, with nothing changed, for values that do not fit.
+    Raises rclpy's InvalidParameterValueException for a bad initial value.
     """
 
     def check(changes: Sequence[Any]) -> SetParametersResult:
@@ -109,9 +225,11 @@ def declare(node: Node, configured: Callable[[], bool], on_change: Callable[[str
                 problem = f"{parameter.name} is read when the node is configured; clean the node up to change it"
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
-        for change in changes:
-            if change.name in _BY_NAME and _BY_NAME[change.name].changeable and configured():
-                on_change(change.name, change.value)
+        if configured():
+            try:
+                apply({change.name: _as_setting(change.value) for change in changes if change.name in _BY_NAME})
+            except ValueError as error:
+                return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)
@@ -121,9 +239,14 @@ def declare(node: Node, configured: Callable[[], bool], on_change: Callable[[str
 
 def read_settings(node: Node) -> Settings:
     """The values now."""
-    values = {parameter.name: node.get_parameter(parameter.name).value for parameter in PARAMETERS}
+    values = {parameter.name: _as_setting(node.get_parameter(parameter.name).value) for parameter in PARAMETERS}
     height, width = values.pop("input_size")
     return Settings(input_size=(height, width) if height or width else None, **values)
+
+
+def _as_setting(value: Any) -> Any:
+    """rclpy gives lists as arrays."""
+    return tuple(value) if isinstance(value, (list, array)) else value
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:

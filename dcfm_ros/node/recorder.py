@@ -34,8 +34,11 @@ TIMING_COLUMNS = (
     "age_s",
     "prepare_ms",
     "shallow_ms",
+    "motion_ms",
     "common_ms",
+    "align_ms",
     "decide_ms",
+    "background_ms",
     "latency_ms",
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from dcfm_ros.node.diagnostics import Diagnostics, Latencies
 from dcfm_ros.node.parameters import Settings, declare, read_settings
 from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.node.worker import RejectedError, Worker
-from dcfm_ros.streaming import FixedInterval, Segmentation, StreamSegmenter
+from dcfm_ros.streaming import Segmentation, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 
 _LOG_PERIOD_S = 5.0
@@ -61,7 +61,7 @@ class SegmentationNode(LifecycleNode):
         self._last: _Result | None = None
         self._latencies = Latencies()
         self._problem = ""
-        declare(self, lambda: self._segmenter is not None, self._on_parameter)
+        declare(self, lambda: self._segmenter is not None, self._apply)
         self._worker: Worker[_Received, _Result] = Worker(self._segment, self._publish, self._on_error)
         self._diagnostics = Diagnostics(self.get_fully_qualified_name().lstrip("/"), self.get_fully_qualified_name())
 
@@ -80,11 +80,15 @@ class SegmentationNode(LifecycleNode):
             backend = create_backend(settings.weights, settings.backend, settings.device, settings.num_threads)
             self._segmenter = StreamSegmenter(
                 backend,
-                FixedInterval(settings.keyframe_interval),
+                settings.create_schedule(),
                 mode=settings.mode,  # type: ignore[arg-type]
                 input_size=settings.input_size,
                 max_stamp_gap_s=settings.max_stamp_gap,
+                align=settings.align,  # type: ignore[arg-type]
+                keyframe_mode=settings.keyframe_mode,  # type: ignore[arg-type]
+                swap_after=settings.swap_after,
             )
+            self._segmenter.warm_up(*(settings.input_size or backend.config.input_size))
         except (ValueError, RuntimeError, ImportError) as error:
             self._problem = str(error)
             self.get_logger().error(f"cannot be configured: {error}")
@@ -116,6 +120,8 @@ class SegmentationNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the network and its device."""
+        if self._segmenter is not None:
+            self._segmenter.close()
         self._segmenter = None
         self._settings = None
         self._last = None
@@ -141,11 +147,13 @@ class SegmentationNode(LifecycleNode):
         stamp = messages.stamp_ns(message.header) or self.get_clock().now().nanoseconds
         self._worker.submit(_Received(message, stamp, steady_ns))
 
-    def _on_parameter(self, name: str, value: Any) -> None:
-        if name == "keyframe_interval" and self._segmenter is not None:
-            self._segmenter.schedule = FixedInterval(value)
-        if self._settings is not None:
-            self._settings = Settings(**{**vars(self._settings), name: value})
+    def _apply(self, changes: dict[str, Any]) -> None:
+        """Take changed parameters over, all or none: they hold from the next frame on."""
+        assert self._segmenter is not None
+        assert self._settings is not None
+        settings = replace(self._settings, **changes)
+        self._segmenter.schedule = settings.create_schedule()
+        self._settings = settings
 
     def _segment(self, received: _Received) -> _Result:
         """On the inference thread."""

@@ -74,5 +74,5 @@ def motion_between(grey: np.ndarray, keyframe: np.ndarray, kind: Align = "flow")
         window = cv2.createHanningWindow(grey.shape[::-1], cv2.CV_32F)
         shift, _ = cv2.phaseCorrelate(grey.astype(np.float32), keyframe.astype(np.float32), window)
         return Motion(np.full((*grey.shape, 2), shift, np.float32))
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
     return Motion(search.calc(grey, keyframe, None))

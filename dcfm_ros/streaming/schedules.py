@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 Measure = Literal["motion", "change"]
 """What a schedule may ask to be measured against the last keyframe; see `Situation`."""
+MEASURES: tuple[str, ...] = get_args(Measure)
+BudgetStatistic = Literal["mean", "p95"]
+BUDGET_STATISTICS: tuple[str, ...] = get_args(BudgetStatistic)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Adaptive:
     def __post_init__(self) -> None:
         if not self.threshold > 0:
             raise ValueError(f"the threshold of {self.measure} is {self.threshold}; expected more than 0")
-        if self.measure not in ("motion", "change"):
+        if self.measure not in MEASURES:
             raise ValueError(f"the measure is {self.measure!r}; expected motion or change")
 
     @property
@@ -153,11 +156,11 @@ class Budget:
     budget_ms: float
     keyframe_ms: float
     other_ms: float
-    statistic: Literal["mean", "p95"] = "mean"
+    statistic: BudgetStatistic = "mean"
     measures: tuple[Measure, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.statistic not in ("mean", "p95"):
+        if self.statistic not in BUDGET_STATISTICS:
             raise ValueError(f"the budget's statistic is {self.statistic!r}; expected mean or p95")
         if not 0 < self.other_ms <= self.keyframe_ms < math.inf:
             raise ValueError(
@@ -267,7 +270,7 @@ def create_schedule(
     threshold: float = 0.02,
     measure: Measure = "motion",
     budget_ms: float = 0.0,
-    budget_statistic: Literal["mean", "p95"] = "mean",
+    budget_statistic: BudgetStatistic = "mean",
     costs_ms: tuple[float, float] = (0.0, 0.0),
 ) -> Schedule:
     """The schedule of that name, one of SCHEDULES, as parameters and options of a command line say it.
