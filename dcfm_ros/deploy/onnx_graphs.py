@@ -6,6 +6,7 @@ import copy
 import inspect
 import io
 import warnings
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,7 @@ def onnx_graphs(model: DCFM, size: Size | None = None, ids_size: Size | None = N
     if size is not None and (min(size) < multiple or any(side % multiple for side in size)):
         raise ValueError(f"size is {size}; expected positive multiples of {multiple}")
     parts = inference_parts(_exportable(model))
+    parts.shallow.to(next(model.parameters()).dtype)  # its constants are made in float32
     with torch.inference_mode():
         image = torch.zeros(1, *(size or _EXAMPLE_SIZE), 3, dtype=torch.uint8)
         shallow = parts.shallow(image)
@@ -67,14 +69,14 @@ def _exportable(model: DCFM) -> DCFM:
 def _exported(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], is_dynamic: bool) -> bytes:
     buffer = io.BytesIO()
     # The other exporter, the default since torch 2.9, needs further packages; torch 2.4 and before know this one only.
-    exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    exporter: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     with warnings.catch_warnings():
         # Tracing warns of every size that is compared or looped over. Which branch is taken is the same for all sizes.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
@@ -105,14 +107,15 @@ class _SlicedPooling(nn.Module):
     def __init__(self, pooling: PyramidPooling) -> None:
         super().__init__()
         self.features = pooling.features
+        self.bins = pooling.bins
 
     def forward(self, x: Tensor) -> Tensor:
         size = (x.shape[2], x.shape[3])
         pooled = [x]
-        for level in self.features:
-            bins = level[0].output_size
+        for bins, level in zip(self.bins, self.features, strict=True):
             means = _means(_means(x, 2, bins), 3, bins)
-            pooled.append(F.interpolate(level[1:](means), size, mode="bilinear", align_corners=True))
+            projected = nn.Sequential(*list(level.children())[1:])(means)
+            pooled.append(F.interpolate(projected, size, mode="bilinear", align_corners=True))
         return torch.cat(pooled, dim=1)
 
 
@@ -143,9 +146,10 @@ class _Decide(nn.Module):
             rows = slice(first, min(first + _BAND_ROWS, self.height))
             band = torch.lerp(wide[:, above[rows]], wide[:, below[rows]], share[rows, None])
             largest = band.max(0).values
-            ids.append(band.argmax(0).to(torch.uint8))
-            confidences.append((255 / (band - largest).exp().sum(0)).round().to(torch.uint8))
-        return torch.cat(ids), torch.cat(confidences)
+            ids.append(band.argmax(0).float())
+            confidences.append((255 / (band - largest).exp().sum(0)).round())
+        # TensorRT makes bytes of floating point only, and only where the graph ends.
+        return torch.cat(ids).to(torch.uint8), torch.cat(confidences).to(torch.uint8)
 
 
 def _neighbours(length: int, wanted: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -54,8 +54,8 @@ class ShallowPart(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         # (B, h, w, 3) seen as (B, 3, h, w) is channels_last already. Pixels are normalised in float32 whatever the
-        # weights are in: 0..255 has more steps than float16 keeps of it.
-        normalised = (image.permute(0, 3, 1, 2).float() - self.offset.float()) * self.scale.float()
+        # weights are in: 0..255 has more steps than float16 keeps of it. TensorRT takes bytes only to convert them.
+        normalised = (image.float().permute(0, 3, 1, 2) - self.offset.float()) * self.scale.float()
         return self.encoder.shallow(normalised.to(self.scale.dtype))
 
 
@@ -111,12 +111,15 @@ class AlignPart(nn.Module):
 
 
 class ChangePart(nn.Module):
-    """How much F_in differs from a keyframe's, both (1, C, h, w): 1 - the mean cosine of both, averaged over 8x8."""
+    """How much F_in differs from a keyframe's, both (1, C, h, w): 1 - the mean cosine of both, averaged over 8x8.
+
+    In float32 whatever the features are in: bfloat16 would tell a picture from itself.
+    """
 
     def forward(self, shallow: Tensor, reference: Tensor) -> Tensor:
-        one, other = (F.avg_pool2d(feature, 8, ceil_mode=True) for feature in (shallow, reference))
+        one, other = (F.avg_pool2d(feature.float(), 8, ceil_mode=True) for feature in (shallow, reference))
         cosine = (F.normalize(one, dim=1) * F.normalize(other, dim=1)).sum(1)
-        return (1 - cosine.float()).mean().clamp(min=0)
+        return (1 - cosine).mean().clamp(min=0)
 
 
 def _conv1x1(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:

@@ -45,6 +45,11 @@ class ModelConfig:
     class_names: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
 
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> ModelConfig:
+        """From fields as JSON gives them back, with lists for tuples. Raises TypeError for fields it does not have."""
+        return cls(**{name: _as_tuple(value) for name, value in fields.items()})
+
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise ValueError(f"backbone is {self.backbone!r}; expected one of {', '.join(BACKBONES)}")
@@ -98,6 +103,10 @@ def model_config(name: str) -> ModelConfig:
     if name not in _CATALOGUE:
         raise ValueError(f"there is no model {name!r}; expected one of {', '.join(_CATALOGUE)}")
     return _CATALOGUE[name]
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value
 
 
 def _is_text(value: Any) -> bool:

@@ -98,9 +98,8 @@ def load_weights(path: str | os.PathLike[str]) -> DCFM:
     with _opened(Path(path)) as file:
         document = _document(file, path)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    fields = {key: _as_tuple(value) for key, value in document["config"].items()}
     try:
-        model = DCFM(ModelConfig(**fields))
+        model = DCFM(ModelConfig.from_json(document["config"]))
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{path} has a configuration that cannot be used: {error}") from error
     _load_whole(model, tensors, str(path))
@@ -179,10 +178,6 @@ def _document(file: Any, path: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(document.setdefault(part, {}), dict):
             raise WeightsError(f"{path} has a {part} of type {type(document[part]).__name__}; expected a JSON object")
     return document
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value
 
 
 def _load_whole(model: DCFM, tensors: dict[str, Tensor], source: str) -> None:

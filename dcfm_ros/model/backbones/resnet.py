@@ -90,6 +90,7 @@ class PyramidPooling(nn.Module):
 
     def __init__(self, channels: int, bins: tuple[int, ...] = (1, 2, 3, 6)) -> None:
         super().__init__()
+        self.bins = bins
         width = channels // len(bins)
         self.features = nn.ModuleList(
             nn.Sequential(

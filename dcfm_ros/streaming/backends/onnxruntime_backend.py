@@ -1,0 +1,188 @@
+"""The network in ONNX Runtime: on the CPU, or through its CUDA and TensorRT providers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcfm_ros.deploy.engine_cache import default_folder
+from dcfm_ros.imaging.logits import ids_from_logits
+from dcfm_ros.streaming.backends.background import BackgroundThread, threads_beside
+from dcfm_ros.streaming.backends.base import BackendError
+from dcfm_ros.streaming.backends.graphs import checked_precision, load_graphs
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
+
+class OnnxRuntimeBackend:
+    """weights: a weights file, or a folder exported as onnx.
+
+    device: "auto" (CUDA where this build of ONNX Runtime has it, else the CPU), "cpu", "cuda", "cuda:N", "tensorrt" or
+    "tensorrt:N": the provider of that name and none other. num_threads: on the CPU; 0 leaves ONNX Runtime's own choice.
+    precision: "auto" (as exported; of weights fp16 on a GPU, fp32 on the CPU), or one of these to insist on it.
+    Raises BackendError when library, provider or precision is not there, and as `load_graphs` does.
+    """
+
+    def __init__(
+        self, weights: str | os.PathLike[str], device: str = "auto", num_threads: int = 0, precision: str = "auto"
+    ) -> None:
+        self._ort = _library()
+        self._device, self._index = _device(device, self._ort.get_available_providers())
+        if num_threads < 0:
+            raise BackendError(f"num_threads is {num_threads}; expected 0 (ONNX Runtime's own choice) or more")
+        is_cpu = self._device == "cpu"
+        self._graphs = load_graphs(weights, ("onnx",), half=precision == "fp16" or (precision == "auto" and not is_cpu))
+        allowed = ("fp32", "int8") if is_cpu else ("fp32", "fp16", "int8")
+        wanted = checked_precision(precision, allowed, self._graphs.precision, f"ONNX Runtime on {self._device}")
+        self.precision = {"auto": "fp32" if is_cpu else "fp16"}.get(wanted, wanted)
+        if self._graphs.precision not in ("auto", self.precision):
+            raise BackendError(f"precision is {precision!r}, but the graphs were exported in {self._graphs.precision}")
+        self.config = self._graphs.config
+        self._threads = num_threads
+        self._background = BackgroundThread()
+        self._beside: Any = None  # the common part once more, for the thread beside the stream
+        self._sessions = {part: self._session(part, num_threads) for part in self._graphs.parts}
+        where = "CPU" if is_cpu else f"{_PROVIDERS[self._device]}, device {self._index}"
+        threads = f", {num_threads} threads" if is_cpu and num_threads else ""
+        self.description = f"onnxruntime {self._ort.__version__} {self.precision} on {where}{threads}"
+
+    def encode_shallow(self, image: np.ndarray) -> Any:
+        """(h, w, 3) uint8 RGB -> an OrtValue on the device."""
+        self._graphs.check_size(image.shape[:2])
+        return self._run("shallow", image=self._value(image[None]))
+
+    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """One after another: the graphs are of batch 1."""
+        return [self.encode_shallow(image) for image in images]
+
+    def encode_common(self, shallow: Any) -> Any:
+        """An OrtValue -> another."""
+        if self._background.is_here and self._beside is None:
+            self._beside = self._session("common", threads_beside(self._threads), is_beside=True)
+        return self._run("common", self._beside if self._background.is_here else None, shallow=shallow)
+
+    def decide(
+        self, commons: Sequence[Any], shallow: Any, size: tuple[int, int], confidence: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """In the graph where it was exported for this `size` and there is one common feature, else on the CPU."""
+        if size == self._graphs.ids_size and len(commons) == 1:
+            ids, certainty = self._run_all("decide", common=commons[0], shallow=shallow)
+            return ids.numpy(), certainty.numpy() if confidence else None
+        return ids_from_logits(self.logits(commons, shallow), size, confidence)
+
+    def logits(self, commons: Sequence[Any], shallow: Any) -> np.ndarray:
+        """(classes, h', w') float32, summed over the common features; not upsampled."""
+        each = (self._run("logits", common=common, shallow=shallow).numpy()[0] for common in commons)
+        first, *others = (logits.astype(np.float32, copy=False) for logits in each)
+        return sum(others, first)
+
+    def align(self, common: Any, grid: np.ndarray) -> Any:
+        """See `Backend.align`."""
+        return self._run("align", common=common, grid=self._value(grid[None]))
+
+    def change(self, shallow: Any, reference: Any) -> float:
+        """See `Backend.change`."""
+        return float(self._run("change", shallow=shallow, reference=reference).numpy())
+
+    def background(self) -> AbstractContextManager[None]:
+        """On the CPU, the thread's keyframes run at low priority and with one thread fewer."""
+        return self._background.entered() if self._device == "cpu" else nullcontext()
+
+    def _run(self, part: str, session: Any = None, **inputs: Any) -> Any:
+        return self._run_all(part, session, **inputs)[0]
+
+    def _run_all(self, part: str, session: Any = None, **inputs: Any) -> list[Any]:
+        session = session or self._sessions[part]
+        binding = session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for output in session.get_outputs():
+            # Ids are wanted here; features stay where they are, in memory that is made anew for each call.
+            stays = output.name not in ("ids", "confidence", "logits", "change")
+            binding.bind_output(output.name, *(self._memory if stays else ("cpu",)))
+        session.run_with_iobinding(binding)
+        return binding.get_outputs()
+
+    @property
+    def _memory(self) -> tuple[str, int]:
+        return ("cpu", 0) if self._device == "cpu" else ("cuda", self._index)
+
+    def _value(self, array: np.ndarray) -> Any:
+        return self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), *self._memory)
+
+    def _session(self, part: str, num_threads: int, is_beside: bool = False) -> Any:
+        """Created by the thread that will use it: ONNX Runtime's threads take over its priority."""
+        options = self._ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = num_threads
+        if is_beside:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        provider, graph = _PROVIDERS[self._device], self._graphs.parts[part]
+        try:
+            session = self._ort.InferenceSession(
+                str(graph) if isinstance(graph, Path) else graph,
+                options,
+                providers=self._providers(),
+            )
+        except Exception as error:  # its exceptions have no common base but Exception
+            raise BackendError(f"ONNX Runtime cannot use the part {part} with {provider}: {_line(error)}") from error
+        if session.get_providers()[0] != provider:
+            raise BackendError(
+                f"ONNX Runtime has {provider} but could not start it (are the CUDA and cuDNN libraries of its version "
+                f"there?); it would run on {', '.join(session.get_providers())} instead"
+            )
+        session.disable_fallback()
+        return session
+
+    def _providers(self) -> list[tuple[str, dict[str, str]]]:
+        """The one asked for. What TensorRT does not take of a graph runs in CUDA."""
+        if self._device == "cpu":
+            return [(_PROVIDERS["cpu"], {})]
+        cuda = (_PROVIDERS["cuda"], {"device_id": str(self._index)})
+        if self._device == "cuda":
+            return [cuda]
+        options = {
+            "device_id": str(self._index),
+            "trt_fp16_enable": str(self.precision == "fp16"),
+            "trt_int8_enable": str(self.precision == "int8"),
+            "trt_engine_cache_enable": "True",
+            "trt_engine_cache_path": str(default_folder() / "onnxruntime"),
+        }
+        return [(_PROVIDERS["tensorrt"], options), cuda]
+
+
+def _library() -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            "onnxruntime is not installed; pip install onnxruntime (onnxruntime-gpu for CUDA)"
+        ) from error
+    with contextlib.suppress(AttributeError):  # newer builds for GPUs find the CUDA libraries of pip packages so
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            onnxruntime.preload_dlls()
+    return onnxruntime
+
+
+def _device(name: str, available: list[str]) -> tuple[str, int]:
+    if name == "auto":
+        return ("cuda", 0) if _PROVIDERS["cuda"] in available else ("cpu", 0)
+    kind, colon, index = name.partition(":")
+    if kind not in _PROVIDERS or (colon and (kind == "cpu" or not index.isdecimal())):
+        raise BackendError(f"device is {name!r}; expected auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N")
+    if _PROVIDERS[kind] not in available:
+        raise BackendError(
+            f"device is {name!r}, but this build of ONNX Runtime has no {_PROVIDERS[kind]}, only "
+            f"{', '.join(available)}; pip install onnxruntime-gpu"
+        )
+    return kind, int(index or 0)
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
