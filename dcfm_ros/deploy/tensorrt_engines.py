@@ -108,8 +108,8 @@ def build_engines(
     report: Report = lambda progress: None,
     cancelled: Cancelled = lambda: False,
 ) -> dict[str, tensorrt.ICudaEngine]:
-    """The engine of every graph, by its name, from `cache` (default: the user's) or built, which takes minutes, and kept
-    there.
+    """The engine of every graph, by its name: from `cache` (default: the user's), or built, which takes minutes, and
+    kept there.
 
     graphs: as `deploy.onnx_graphs` gives them, of one size or with sides left open. report may come from threads of
     TensorRT. cancelled is asked at every step of a build.
@@ -135,6 +135,11 @@ def build_engines(
             raise EngineError(f"TensorRT does not load its own engine of {name}: {_LOG.first()}")
         engines[name] = engine
     return engines
+
+
+def first_errors() -> str:
+    """What TensorRT said last that went wrong, for a message."""
+    return _LOG.first()
 
 
 class EngineBuild(Generic[T]):
