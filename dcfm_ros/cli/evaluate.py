@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dcfm_ros.cli.options import backend_options, stream_options
 from dcfm_ros.datasets.dataset import Clip, Dataset
 from dcfm_ros.datasets.one_clip import OneClip
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
 from dcfm_ros.evaluation.disturbances import DISTURBANCES, disturbance_names
 from dcfm_ros.evaluation.runs import Evaluation, evaluate, steps
-from dcfm_ros.streaming import MODES, StreamSegmenter
+from dcfm_ros.streaming import MODES, Schedule, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
@@ -50,14 +52,15 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--only", default="*", show_default=True, help="Only the frames whose stem matches this pattern.")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Default: those that ship.")
 @click.option("--mode", type=click.Choice(MODES), default="causal", show_default=True)
+@stream_options
+@backend_options(default="torch")
 @click.option(
-    "--keyframe-interval",
-    default=5,
+    "--against",
+    type=click.Choice(("labels", "full")),
+    default="labels",
     show_default=True,
-    type=click.IntRange(1, 1000),
-    help="In frames. In the mode full every frame is a keyframe: it is 1 there, and so it stands in the JSON.",
+    help="full: hold the masks against those of the same network run in full on every frame; needs no labels.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--disturb",
     callback=_names,
@@ -80,7 +83,13 @@ def command(
     weights: str | None,
     mode: str,
     keyframe_interval: int,
+    schedule: Schedule | None,
+    stream: partial[StreamSegmenter],
+    backend: str,
+    precision: str,
     device: str,
+    threads: int,
+    against: str,
     disturb: list[str],
     json_file: Path | None,
 ) -> None:
@@ -89,14 +98,19 @@ def command(
     Each clip of a data set is a stream of its own, and so is what follows a missing frame. Where at least nine in ten
     frames have a label, the streams run once. Where fewer have, each labelled frame is met once for each distance
     below the keyframe interval, with the keyframe so many frames before it, and mIoU is over all of these. Stills
-    that do not follow each other are at distance 0 alone; given as --images they want --mode full.
+    that do not follow each other are at distance 0 alone; given as --images they want --mode full. In the mode full
+    the keyframe interval is 1, and so it stands in the JSON.
     """
     if (root is None) == (images is None and labels is None) or (images is None) != (labels is None):
         raise click.UsageError("expected either DATASET, or --images and --labels")
     if root is None and (kind or split):
         raise click.UsageError("--kind and --split are of DATASET; expected neither with --images and --labels")
-    backend = create_backend(weights or "", device=device)
-    classes = StreamSegmenter(backend).labels
+    network = create_backend(weights or "", backend, device, threads, precision)
+    if stream.keywords["keyframe_mode"] == "async" and not stream.keywords["swap_after"]:
+        raise click.UsageError(
+            "asynchronous keyframes want --swap-after here: frames come as fast as they are segmented"
+        )
+    classes = StreamSegmenter(network).labels
     if root is not None:
         kind = kind_of(root, split or "") if kind in (None, "auto") else kind
         split = split or ("" if kind == FOLDER else _DEFAULT_SPLIT)
@@ -105,21 +119,25 @@ def command(
         assert images is not None and labels is not None
         dataset = OneClip(images, labels, classes)
     dataset = _only(dataset, only)
-    keyframe_interval = 1 if mode == "full" else keyframe_interval
+    if mode == "full":
+        keyframe_interval, schedule, stream = 1, None, partial(StreamSegmenter)
     if json_file is not None:
         _make_room(json_file)
 
     runs: dict[str, Evaluation] = {}
     with Progress(transient=True) as progress:
         for name in disturb if len(disturb) == 1 else ["", *disturb]:
-            task = progress.add_task(name or "evaluating", total=steps(dataset))
+            task = progress.add_task(name or "evaluating", total=steps(dataset, schedule, against))
             runs[name] = evaluate(
-                backend,
+                network,
                 dataset,
                 mode,  # type: ignore[arg-type]
                 keyframe_interval,
                 DISTURBANCES.get(name),
                 lambda task=task: progress.advance(task),  # type: ignore[misc]
+                schedule,
+                against,  # type: ignore[arg-type]
+                stream,
             )
     _show(runs, mode, dataset.strays)
     if json_file is not None:
@@ -130,8 +148,12 @@ def command(
             "labels": None if labels is None else str(labels),
             "only": only,
             "weights": str(weights or DEFAULT_WEIGHTS),
+            "backend": network.description,
             "mode": mode,
             "keyframe_interval": keyframe_interval,
+            "schedule": None if schedule is None else repr(schedule),
+            "stream": stream.keywords,
+            "against": against,
         }
         _write(json_file, _document(runs) | ran)
 
@@ -189,7 +211,10 @@ def _show(runs: dict[str, Evaluation], mode: str, strays: Mapping[int, int]) -> 
         for name, result in runs.items():
             table.add_row(name or "undisturbed", f"{result.miou:.3f}")
         console.print(table)
-    console.print(f"{first.labelled} labelled of {first.frames} frames, {first.keyframes} keyframes")
+    console.print(
+        f"{first.labelled} labelled of {first.frames} frames, {first.keyframes} keyframes, "
+        f"{first.ms_per_frame:.1f} ms a frame"
+    )
     if first.sparse and mode != "full":
         console.print("Labels are sparse: each was met at every distance from the keyframe; mIoU is over all of these.")
     if first.without_predecessor and mode != "full":

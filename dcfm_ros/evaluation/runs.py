@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -14,12 +15,13 @@ from dcfm_ros.datasets.dataset import Clip, Dataset
 from dcfm_ros.evaluation.metrics import SegmentationScore, VideoConsistency
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import difference, labels_for
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import FixedInterval, Schedule, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.result import Segmentation
 from dcfm_ros.streaming.segmenter import Mode
 
 Disturbance = Callable[[np.ndarray], np.ndarray]
+Reference = Literal["labels", "full"]
 
 DENSE_SHARE = 0.9
 """From this share of labelled frames on, one ordinary run meets every distance about equally often."""
@@ -40,7 +42,7 @@ class Evaluation:
 
     mvc8, mvc16: consistency over 8 and 16 frames; None where labels are sparse or no run of them is long enough.
     frames, labelled: in the data set, whether or not a frame had to be run. keyframes: passes of the deep encoder.
-    seconds: wall time of the segmenter alone.
+    seconds: wall time of the segmenter alone. ms_per_frame: the mean over the frames that were run.
     """
 
     miou: float
@@ -57,6 +59,7 @@ class Evaluation:
     labelled: int
     keyframes: int
     seconds: float
+    ms_per_frame: float
 
 
 def evaluate(
@@ -66,6 +69,9 @@ def evaluate(
     keyframe_interval: int = 5,
     disturb: Disturbance | None = None,
     advance: Callable[[], object] = lambda: None,
+    schedule: Schedule | None = None,
+    against: Reference = "labels",
+    stream: Callable[..., StreamSegmenter] = StreamSegmenter,
 ) -> Evaluation:
     """Hold the masks of a `StreamSegmenter` with a keyframe every `keyframe_interval` frames against the labels.
 
@@ -81,16 +87,21 @@ def evaluate(
     at an interval of 2 this is the authors' protocol for Cityscapes. In full mode nothing but labelled frames is run.
 
     disturb: what is done to each (H, W, 3) uint8 RGB picture before. advance: called `steps` times.
+    schedule: another than the fixed interval; it makes ordinary runs of sparse labels too. against: "full" holds masks
+    against those of the same network run in full on every frame, in ordinary runs, and needs no labels.
+    stream: makes the segmenters; a `functools.partial` of StreamSegmenter says how. Asynchronous keyframes want a
+    `swap_after` here, for frames come as fast as they are segmented.
     Raises ValueError when the data set's classes are not the network's (see `check_classes`) or no frame has a label,
     and DatasetError as reading the data set does.
     """
     check_classes(backend, dataset)
     labelled = dataset.labelled()
     frames = sum(len(clip) for clip in dataset.clips)
-    if not labelled:
+    if not labelled and against == "labels":
         raise ValueError(f"none of the {frames} frames of {dataset.root} has a label; expected at least one")
-    run = _Run(backend, dataset, mode, 1 if mode == "full" else keyframe_interval, disturb)
-    for _ in run.sparse() if is_sparse(dataset) else run.dense():
+    run = _Run(backend, dataset, mode, 1 if mode == "full" else keyframe_interval, disturb, schedule, against, stream)
+    meets_each_distance = is_sparse(dataset) and schedule is None and against == "labels"
+    for _ in run.sparse() if meets_each_distance else run.dense():
         advance()
     distances = sorted(run.by_distance)
     mvc8, mvc16 = (consistency.value() for consistency in run.consistencies)
@@ -102,13 +113,14 @@ def evaluate(
         by_distance={distance: run.by_distance[distance].miou() for distance in distances},
         labelled_by_distance={distance: run.labelled_by_distance[distance] for distance in distances},
         without_predecessor=sum(clip.shifted(index, -1) is None for clip, index in labelled),
-        sparse=is_sparse(dataset),
+        sparse=meets_each_distance,
         mvc8=mvc8,
         mvc16=mvc16,
         frames=frames,
         labelled=len(labelled),
         keyframes=run.keyframes,
         seconds=run.seconds,
+        ms_per_frame=1e3 * run.seconds / run.pushed,
     )
 
 
@@ -136,25 +148,37 @@ def is_sparse(dataset: Dataset) -> bool:
     return len(dataset.labelled()) < DENSE_SHARE * sum(len(clip) for clip in dataset.clips)
 
 
-def steps(dataset: Dataset) -> int:
-    """How often `evaluate` calls `advance`: for each labelled frame where labels are sparse, else for each frame."""
-    return len(dataset.labelled()) if is_sparse(dataset) else sum(len(clip) for clip in dataset.clips)
+def steps(dataset: Dataset, schedule: Schedule | None = None, against: Reference = "labels") -> int:
+    """How often `evaluate` calls `advance`: for each frame of ordinary runs, else for each labelled frame."""
+    if is_sparse(dataset) and schedule is None and against == "labels":
+        return len(dataset.labelled())
+    return sum(len(clip) for clip in dataset.clips)
 
 
 class _Run:
     """One evaluation on its way: the scores so far, and the segmenter's passes and time."""
 
     def __init__(
-        self, backend: Backend, dataset: Dataset, mode: Mode, interval: int, disturb: Disturbance | None
+        self,
+        backend: Backend,
+        dataset: Dataset,
+        mode: Mode,
+        interval: int,
+        disturb: Disturbance | None,
+        schedule: Schedule | None,
+        against: Reference,
+        stream: Callable[..., StreamSegmenter],
     ) -> None:
         self._backend, self._dataset, self._mode, self._interval = backend, dataset, mode, interval
-        self._disturb = disturb
+        self._disturb, self._schedule, self._stream = disturb, schedule, stream
+        self._in_full = StreamSegmenter(backend, mode="full") if against == "full" else None
         self.score = SegmentationScore(len(dataset.labels))
         self.by_distance: dict[int, SegmentationScore] = {}
         self.labelled_by_distance: Counter[int] = Counter()
         self.consistencies = (VideoConsistency(8), VideoConsistency(16))
         self.keyframes = 0
         self.seconds = 0.0
+        self.pushed = 0
 
     def dense(self) -> Iterator[None]:
         """Every frame in its order; yields after each."""
@@ -168,10 +192,11 @@ class _Run:
                 waiting: deque[np.ndarray | None] = deque()
                 for index in range(first, after):
                     frame, label = self._read(clip, index)
-                    waiting.append(label)
+                    waiting.append(label if self._in_full is None else self._in_full.push(frame)[0].mask)
                     self._take(self._timed(segmenter.push, frame), waiting)
                     yield
                 self._take(self._timed(segmenter.flush), waiting)
+                segmenter.close()
 
     def sparse(self) -> Iterator[None]:
         """Every labelled frame, with a keyframe at each distance before it; yields after each."""
@@ -197,7 +222,7 @@ class _Run:
         return next(result for result in self._timed(segmenter.flush) if result.index == number)
 
     def _segmenter(self, phase: int = 0) -> StreamSegmenter:
-        return StreamSegmenter(self._backend, FixedInterval(self._interval, phase), self._mode)
+        return self._stream(self._backend, self._schedule or FixedInterval(self._interval, phase), self._mode)
 
     def _read(self, clip: Clip, index: int) -> tuple[Frame, np.ndarray | None]:
         pixels, label = self._dataset.read(clip, index)
@@ -207,6 +232,7 @@ class _Run:
         began = time.perf_counter()
         results = step(*frame)
         self.seconds += time.perf_counter() - began
+        self.pushed += len(frame)
         self.keyframes += sum(result.is_keyframe for result in results)
         return results
 

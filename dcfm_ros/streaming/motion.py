@@ -15,6 +15,9 @@ _PIXELS = 240 * 180
 """Of the small pictures. 160x120 was measured to gain a fifth less; a finer search (DIS "medium") gains a tenth more
 and takes four times as long."""
 
+_LEAST_SIDE = 64
+"""Of the small pictures: below half of this OpenCV's flow reads outside of them, and may crash or give NaN."""
+
 _STILL = 1.0
 """Grey levels, the mean difference of two small pictures below which nothing moves: noise of a sigma of 8 at the
 network's size leaves less than this."""
@@ -52,10 +55,13 @@ class Motion:
 
 
 def small_grey(image: np.ndarray) -> np.ndarray:
-    """The picture that motion is seen in: (h, w, 3) uint8 RGB -> (h', w') uint8, some 43,000 pixels of its aspect."""
+    """The picture that motion is seen in: (h, w, 3) uint8 RGB -> (h', w') uint8, some 43,000 pixels of its aspect.
+
+    Sides are at least 64, whatever the aspect.
+    """
     height, width = image.shape[:2]
     scale = min(1.0, (_PIXELS / (height * width)) ** 0.5)
-    size = max(16, round(width * scale)), max(16, round(height * scale))
+    size = max(_LEAST_SIDE, round(width * scale)), max(_LEAST_SIDE, round(height * scale))
     return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 
 
@@ -73,6 +79,7 @@ def motion_between(grey: np.ndarray, keyframe: np.ndarray, kind: Align = "flow")
     if kind == "shift":
         window = cv2.createHanningWindow(grey.shape[::-1], cv2.CV_32F)
         shift, _ = cv2.phaseCorrelate(grey.astype(np.float32), keyframe.astype(np.float32), window)
-        return Motion(np.full((*grey.shape, 2), shift, np.float32))
+        # Where both pictures are of one colour there is no shift to find, and none is found: NaN.
+        return Motion(np.full((*grey.shape, 2), shift, np.float32) if np.isfinite(shift).all() else None)
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
     return Motion(search.calc(grey, keyframe, None))

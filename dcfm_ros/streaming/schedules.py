@@ -32,6 +32,7 @@ class Situation:
     motion: how far the picture has moved since that keyframe, the mean over its places as a fraction of its width.
     change: how much the shallow features differ from its, from 0; see `Backend.change`.
     Both are None where the schedule does not name them in `measures`, and before the first keyframe.
+    keyframes_elsewhere: how many keyframes other cameras of the same device took in this round.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Situation:
     keyframe_stamp_ns: int = 0
     motion: float | None = None
     change: float | None = None
+    keyframes_elsewhere: int = 0
 
     @property
     def gap(self) -> int:
@@ -226,6 +228,30 @@ class Bounded:
                 if by_age.is_keyframe:
                     return by_age
         return self.schedule.decide(situation)
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Another schedule, for one of several cameras on a device: a keyframe that is due waits a frame where others took
+    `at_most` keyframes in the same round, so that not all fall on one. Raises ValueError unless at_most >= 1.
+    """
+
+    schedule: Schedule
+    at_most: int = 1
+
+    def __post_init__(self) -> None:
+        if self.at_most < 1:
+            raise ValueError(f"at most {self.at_most} keyframes of a round are taken; expected at least 1")
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        return self.schedule.measures
+
+    def decide(self, situation: Situation) -> Decision:
+        decision = self.schedule.decide(situation)
+        if decision.is_keyframe and situation.keyframes_elsewhere >= self.at_most:
+            return Decision(False, "another camera's turn")
+        return decision
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -39,8 +39,8 @@ class _Waiting:
     frame: Frame
     number: int
     index: int
-    shallow: Any
     confidence: bool
+    shallow: Any = None
     decision: Decision = _UNDECIDED
     grey: np.ndarray | None = None
     motions: dict[int, Motion] = field(default_factory=dict)
@@ -113,16 +113,23 @@ class StreamSegmenter:
         self._forced = False
         self.restart("first")
 
-    def push(self, frame: Frame, confidence: bool = False) -> list[Segmentation]:
+    def push(
+        self,
+        frame: Frame,
+        confidence: bool = False,
+        keyframes_elsewhere: int = 0,
+        shallow: Callable[[np.ndarray], Any] | None = None,
+    ) -> list[Segmentation]:
         """Take the next frame; return what can be said now, in the order of the frames.
 
         Causal and full: exactly this frame's result. Bidirectional: nothing, or all frames up to and with a new
         keyframe, and what the old stream held back when a new one begins. confidence: whether this frame's confidence
-        is wanted. If the backend raises, nothing of the stream is kept (results held back are lost) and the next frame
-        begins a new one.
+        is wanted. keyframes_elsewhere: see `Situation`. shallow: what gives the image's shallow feature in the
+        backend's place, where it was computed with others'; `CameraGroup` tells both. If the backend raises, nothing
+        of the stream is kept (results held back are lost) and the next frame begins a new one.
         """
         try:
-            return self._push(frame, confidence)
+            return self._push(frame, confidence, keyframes_elsewhere, shallow or self.backend.encode_shallow)
         except Exception:
             self.restart("recovered")
             raise
@@ -139,6 +146,12 @@ class StreamSegmenter:
     def force_keyframe(self) -> None:
         """Make the next frame a keyframe, whether or not a new stream begins with it."""
         self._forced = True
+
+    @property
+    def frames_since_keyframe(self) -> float:
+        """What the next frame's distance from the last keyframe will be; infinite where a new stream begins."""
+        last = self._coming or self._keyframe
+        return math.inf if last is None else self._index - last.index
 
     def restart(self, reason: str) -> None:
         """Forget the stream: the next frame begins another, whose first keyframe has this reason.
@@ -170,16 +183,22 @@ class StreamSegmenter:
         if self._owns_worker and self._worker is not None:
             self._worker.close()
 
-    def _push(self, frame: Frame, confidence: bool) -> list[Segmentation]:
+    def prepare(self, frame: Frame) -> np.ndarray:
+        """The image that the network sees of a frame: (h, w, 3) uint8 RGB."""
+        return resize_to_network(frame, self._network_size(frame.height, frame.width))
+
+    def _push(
+        self, frame: Frame, confidence: bool, keyframes_elsewhere: int, encode_shallow: Callable[[np.ndarray], Any]
+    ) -> list[Segmentation]:
         number = self._pushed
         self._pushed += 1
         results = []
         if reason := self._break_before(frame):
             results = self.flush()
             self.restart(reason)
-        waiting = self._encoded(frame, number, confidence)
+        waiting = self._encoded(_Waiting(frame, number, self._index, confidence), encode_shallow)
         waiting = self._swapped_in(waiting)
-        waiting = self._decide(waiting)
+        waiting = self._decide(waiting, keyframes_elsewhere)
         self._index += 1
         self._last = frame
         if not waiting.decision.is_keyframe and self.mode == "bidirectional":
@@ -193,13 +212,12 @@ class StreamSegmenter:
         self._waiting = []
         return [*results, self._decided(waiting, self._keyframes())]
 
-    def _encoded(self, frame: Frame, number: int, confidence: bool) -> _Waiting:
+    def _encoded(self, waiting: _Waiting, encode_shallow: Callable[[np.ndarray], Any]) -> _Waiting:
         """The frame with its shallow feature, and its small picture where that is needed."""
-        waiting = _Waiting(frame, number, self._index, None, confidence)
         with _timed(waiting.stage_ms, "prepare"):
-            image = resize_to_network(frame, self._network_size(frame.height, frame.width))
+            image = self.prepare(waiting.frame)
         with _timed(waiting.stage_ms, "shallow"):
-            shallow = self.backend.encode_shallow(image)
+            shallow = encode_shallow(image)
         grey = None
         if self.mode != "full" and (self.align != "none" or "motion" in self.schedule.measures):
             with _timed(waiting.stage_ms, "motion"):
@@ -239,7 +257,7 @@ class StreamSegmenter:
             return "stamp gap"
         return ""
 
-    def _decide(self, waiting: _Waiting) -> _Waiting:
+    def _decide(self, waiting: _Waiting, keyframes_elsewhere: int) -> _Waiting:
         """Whether the frame is a keyframe, and why."""
         if self.mode == "full":
             self._forced = False
@@ -247,7 +265,12 @@ class StreamSegmenter:
         if self._coming is not None:
             return replace(waiting, decision=Decision(False, "keyframe under way"))
         last = self._keyframe
-        situation = Situation(waiting.index, number=waiting.number, stamp_ns=waiting.frame.stamp_ns)
+        situation = Situation(
+            waiting.index,
+            number=waiting.number,
+            stamp_ns=waiting.frame.stamp_ns,
+            keyframes_elsewhere=keyframes_elsewhere,
+        )
         if last is not None:
             with _timed(waiting.stage_ms, "motion"):
                 situation = replace(

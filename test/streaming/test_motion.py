@@ -54,6 +54,12 @@ def test_where_nothing_moves_but_noise_nothing_is_done() -> None:
     assert backend.grids == []
 
 
+@pytest.mark.parametrize("kind", ["shift", "flow"])
+def test_plain_pictures_have_a_finite_motion(kind: Align) -> None:
+    black, white = (small_grey(np.full((360, 480, 3), value, np.uint8)) for value in (0, 255))
+    assert np.isfinite(motion_between(white, black, kind).grid((45, 60))).all()
+
+
 def test_the_same_pictures_give_the_same_motion() -> None:
     one, other = small_grey(texture()), small_grey(moved(texture(), 9, 3))
     assert np.array_equal(motion_between(one, other).flow, motion_between(one, other).flow)

@@ -1,0 +1,123 @@
+"""Options that several commands share: what runs the network, and how a stream is segmented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+import click
+
+from dcfm_ros.streaming import Schedule, StreamSegmenter, create_schedule
+from dcfm_ros.streaming.backends.base import PRECISIONS
+from dcfm_ros.streaming.backends.select import BACKENDS
+from dcfm_ros.streaming.motion import ALIGNMENTS
+from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES
+from dcfm_ros.streaming.segmenter import KEYFRAME_MODES
+
+
+def backend_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--backend, --precision, --device and --threads, as `backend`, `precision`, `device` and `threads`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--threads", default=0, type=click.IntRange(0, 1024), help="CPU threads; 0: the backend's own choice."
+            ),
+            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+            click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True),
+            click.option("--backend", type=click.Choice(BACKENDS), default=default, show_default=True),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def stream_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Everything that says how a stream is segmented.
+
+    The command gets `keyframe_interval`; `schedule`, None where it is the fixed interval; and `stream`, which makes a
+    StreamSegmenter when it is given a backend, a schedule and a mode.
+    """
+
+    @_with_options
+    @wraps(command)
+    def with_stream(
+        schedule: str,
+        keyframe_interval: int,
+        min_interval: int,
+        max_age: float,
+        measure: str,
+        threshold: float,
+        budget: float,
+        budget_statistic: str,
+        costs: tuple[float, float],
+        align: str,
+        keyframe_mode: str,
+        swap_after: int,
+        **others: Any,
+    ) -> Any:
+        made: Schedule = create_schedule(
+            schedule,
+            interval=keyframe_interval,
+            min_interval=min_interval,
+            max_age_s=max_age,
+            measure=measure,  # type: ignore[arg-type]
+            threshold=threshold,
+            budget_ms=budget,
+            budget_statistic=budget_statistic,  # type: ignore[arg-type]
+            costs_ms=costs,
+        )
+        is_plain = made == create_schedule("fixed", interval=keyframe_interval)
+        stream = partial(StreamSegmenter, align=align, keyframe_mode=keyframe_mode, swap_after=swap_after)
+        return command(
+            keyframe_interval=keyframe_interval, schedule=None if is_plain else made, stream=stream, **others
+        )
+
+    return with_stream
+
+
+def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    options = (
+        click.option("--keyframe-interval", default=5, show_default=True, type=click.IntRange(1, 1000), help="Frames."),
+        click.option(
+            "--schedule",
+            type=click.Choice(SCHEDULES),
+            default="fixed",
+            show_default=True,
+            help="When a keyframe is due: after --keyframe-interval frames, by age, by what changed, by a budget.",
+        ),
+        click.option("--min-interval", default=1, type=click.IntRange(1, 1000), help="Frames keyframes are apart."),
+        click.option("--max-age", default=0.0, type=click.FloatRange(0), help="Seconds; 0: none."),
+        click.option("--measure", type=click.Choice(MEASURES), default="motion", help="What adaptive watches."),
+        click.option("--threshold", default=0.02, show_default=True, help="Of the measure."),
+        click.option("--budget", default=0.0, type=click.FloatRange(0), help="Milliseconds, of the schedule budget."),
+        click.option("--budget-statistic", type=click.Choice(BUDGET_STATISTICS), default="mean", show_default=True),
+        click.option(
+            "--costs", nargs=2, type=float, default=(0.0, 0.0), help="Milliseconds of a keyframe and another frame."
+        ),
+        click.option(
+            "--align",
+            type=click.Choice(ALIGNMENTS),
+            default="flow",
+            show_default=True,
+            help="How a keyframe's features are moved to where the picture is now.",
+        ),
+        click.option(
+            "--keyframe-mode",
+            type=click.Choice(KEYFRAME_MODES),
+            default="sync",
+            show_default=True,
+            help="Whether keyframes are waited for, or computed beside the stream.",
+        ),
+        click.option(
+            "--swap-after",
+            default=0,
+            type=click.IntRange(0),
+            help="Frames after which an asynchronous keyframe comes into use; 0: as soon as it is ready.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,133 @@
+"""Several cameras on one backend: streams of their own, keyframes in turn, fairness, failures."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+from fake_backend import FakeBackend, frame
+
+from dcfm_ros.streaming import FixedInterval, StreamSegmenter, create_schedule
+from dcfm_ros.streaming.cameras import CameraGroup, NewestFrames
+from dcfm_ros.streaming.schedules import InTurn
+
+NAMES = ("front", "left", "right")
+
+
+def group(backend: FakeBackend, interval: int = 5, batch: bool = False, count: int = 3) -> CameraGroup:
+    return CameraGroup({name: StreamSegmenter(backend, FixedInterval(interval)) for name in NAMES[:count]}, batch)
+
+
+def values(number: int) -> dict[str, int]:
+    """Pictures that tell camera and number."""
+    return {name: 50 * i + number for i, name in enumerate(NAMES)}
+
+
+def keyframes(cameras: CameraGroup, rounds: int) -> list[set[str]]:
+    done = [cameras.push({name: frame(v) for name, v in values(n).items()}).results for n in range(rounds)]
+    return [{name for name, (result,) in results.items() if result.is_keyframe} for results in done]
+
+
+def test_each_camera_has_its_own_features() -> None:
+    backend = FakeBackend()
+    keyframes(group(backend), 9)
+    for shallow, commons in backend.decided.items():
+        assert shallow // 50 == commons[0] // 50
+    assert len(backend.decided) == 27
+
+
+def test_keyframes_of_different_cameras_fall_on_different_frames() -> None:
+    taken = keyframes(group(FakeBackend()), 23)
+    assert taken[0] == set(NAMES)  # a stream begins with one
+    assert max(len(names) for names in taken[1:]) == 1
+    assert Counter(name for names in taken[1:] for name in names) == {"front": 4, "left": 4, "right": 4}
+
+
+def test_a_keyframe_that_waits_says_why_and_comes_first_in_the_next_round() -> None:
+    cameras = group(FakeBackend(), interval=2)
+    for number in range(2):
+        cameras.push({name: frame(v) for name, v in values(number).items()})
+    second, third = (cameras.push({n: frame(v) for n, v in values(number).items()}).results for number in (2, 3))
+    assert [second[name][0].reason for name in NAMES] == ["interval", *["another camera's turn"] * 2]
+    assert [third[name][0].reason for name in NAMES] == ["reused", "interval", "another camera's turn"]
+
+
+def test_more_keyframes_a_round_can_be_allowed() -> None:
+    backend = FakeBackend()
+    cameras = CameraGroup({name: StreamSegmenter(backend, FixedInterval(2)) for name in NAMES}, keyframes_a_round=2)
+    assert [len(names) for names in keyframes(cameras, 6)] == [3, 0, 2, 1, 2, 1]
+
+
+def test_frames_that_arrive_together_are_encoded_together_where_sizes_agree() -> None:
+    backend = FakeBackend()
+    cameras = group(backend, batch=True)
+    results = cameras.push({"front": frame(0), "left": frame(1, size=(8, 6)), "right": frame(2)}).results
+    assert backend.batches == [[0, 2], [1]]
+    assert {name: int(result.mask[0, 0]) for name, (result,) in results.items()} == {"front": 0, "left": 1, "right": 2}
+    assert not any(call.startswith("shallow") for call in backend.calls)
+
+
+def test_a_camera_that_fails_fails_alone() -> None:
+    backend = FakeBackend(fail_on="decide 51")
+    cameras = group(backend)
+    for number in range(3):
+        done = cameras.push({name: frame(v) for name, v in values(number).items()})
+        assert set(done.results) == ({"front", "right"} if number == 1 else set(NAMES))
+        assert set(done.failures) == ({"left"} if number == 1 else set())
+    assert done.results["left"][0].reason == "recovered"
+    assert done.results["front"][0].reason == "reused"
+
+
+def test_a_round_may_be_of_some_cameras_only() -> None:
+    cameras = group(FakeBackend())
+    cameras.push({"front": frame(0)})
+    results = cameras.push({"front": frame(1), "left": frame(2)}).results
+    assert [results[name][0].reason for name in ("front", "left")] == ["reused", "first"]
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="there are no cameras"):
+        CameraGroup({})
+    with pytest.raises(ValueError, match="have 2 backends; expected one for all"):
+        CameraGroup({name: StreamSegmenter(FakeBackend()) for name in ("front", "left")})
+    with pytest.raises(ValueError, match="there is no camera 'rear'; expected one of front, left, right"):
+        group(FakeBackend()).push({"rear": frame(0)})
+    with pytest.raises(ValueError, match="at most 0 keyframes"):
+        InTurn(create_schedule(), 0)
+
+
+# What waits
+
+
+def test_the_newest_frame_of_each_camera_waits_and_the_others_are_counted() -> None:
+    slots = NewestFrames()
+    for value in range(5):
+        slots.put("front", frame(value))
+    slots.put("left", frame(9))
+    taken = slots.take()
+    assert {name: picture.pixels[0, 0, 0] for name, picture in taken.items()} == {"front": 4, "left": 9}
+    assert slots.dropped["front"] == 4
+    assert slots.dropped["left"] == 0
+    assert slots.take(timeout_s=0) == {}
+
+
+def test_a_fast_camera_does_not_starve_a_slow_one() -> None:
+    slots, processed = NewestFrames(), Counter[str]()
+    for value in range(30):  # one camera sends ten frames for each of the other's
+        for _ in range(10):
+            slots.put("front", frame(value))
+        slots.put("left", frame(value))
+        processed.update(list(slots.take()))
+    assert processed == {"front": 30, "left": 30}
+    assert slots.dropped["front"] == 270
+
+
+def test_taking_waits_for_a_frame() -> None:
+    slots = NewestFrames()
+    taken: list[set[str]] = []
+    thread = threading.Thread(target=lambda: taken.append(set(slots.take(timeout_s=20))))
+    thread.start()
+    slots.put("front", frame(0))
+    thread.join(20)
+    assert taken == [{"front"}]
