@@ -1,4 +1,4 @@
-"""A CUDA device as TensorRT needs it, through torch: memory, two streams, and recordings of what was enqueued."""
+"""A CUDA device, through torch: memory, two streams, and recordings of what was enqueued."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcfm_ros.deploy.tensorrt_engines import Gpu, gpu_of
 from dcfm_ros.streaming.backends.base import BackendError
 
 log = logging.getLogger(__name__)
@@ -20,17 +19,18 @@ log = logging.getLogger(__name__)
 class CudaDevice:
     """Frames have a stream of high priority, the thread inside `background` one of low.
 
-    name: "auto", "cuda" or "cuda:N". Raises BackendError for any other, EngineError when there is no such device.
+    name: "auto", "cuda" or "cuda:N". Raises BackendError for any other and when there is no such device.
     """
 
     def __init__(self, name: str) -> None:
         kind, colon, index = name.partition(":")
         if name != "auto" and (kind != "cuda" or (colon and not index.isdecimal())):
-            raise BackendError(f"device is {name!r}; TensorRT's are auto, cuda and cuda:N")
-        self._device = torch.device("cuda", int(index or 0))
-        self.gpu: Gpu = gpu_of(self._device)
-        self._frames = torch.cuda.Stream(self._device, priority=-1)
-        self._beside = torch.cuda.Stream(self._device, priority=0)
+            raise BackendError(f"device is {name!r}; expected auto, cuda or cuda:N")
+        self.device = torch.device("cuda", int(index or 0))
+        if self.device.index >= torch.cuda.device_count():
+            raise BackendError(f"device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices here")
+        self._frames = torch.cuda.Stream(self.device, priority=-1)
+        self._beside = torch.cuda.Stream(self.device, priority=0)
         self._thread = threading.local()
 
     @property
@@ -62,14 +62,14 @@ class CudaDevice:
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Memory, valid as long as somebody holds it."""
-        return torch.empty(shape, dtype=dtype, device=self._device)
+        return torch.empty(shape, dtype=dtype, device=self.device)
 
     def upload(self, array: np.ndarray) -> Tensor:
         """Returns before the copy is done, which later calls of the stream wait for."""
         pinned = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, pin_memory=True)
         np.copyto(pinned.numpy(), array)
         # torch keeps the pinned memory from being used again before it was read.
-        return pinned.to(self._device, non_blocking=True)
+        return pinned.to(self.device, non_blocking=True)
 
     def hand_over(self, feature: Tensor) -> None:
         """Before the thread beside the stream gives `feature` to the frames: it must be there, or frames would wait."""
@@ -94,7 +94,7 @@ class CudaDevice:
 
     def finish(self) -> None:
         """Wait for all that was asked for."""
-        torch.cuda.synchronize(self._device)
+        torch.cuda.synchronize(self.device)
 
     @property
     def _stream(self) -> torch.cuda.Stream:

@@ -26,6 +26,7 @@ from dcfm_ros.deploy.tensorrt_engines import (
     Report,
     build_engines,
     first_errors,
+    gpu_of,
 )
 from dcfm_ros.imaging.logits import ids_from_logits
 from dcfm_ros.model import ModelConfig, load_weights
@@ -68,15 +69,14 @@ class TensorRTBackend:
         if graphs_are == "fp16" and wanted != "fp16":
             raise BackendError(f"precision is {precision!r}, but the graphs were exported in fp16")
         self.precision = {"auto": "fp16"}.get(wanted, wanted)
-        try:
-            self._device = CudaDevice(device)
-        except EngineError as error:
-            raise BackendError(str(error)) from error
+        self._device = CudaDevice(device)
+        self._gpu = gpu_of(self._device.device)
+        self.selection = ""
         self._cache = cache or EngineCache()
         self._networks: OrderedDict[Size, dict[str, _Program]] = OrderedDict()
         self._decides: OrderedDict[tuple[Size, Size], _Program | None] = OrderedDict()
         self._lock = threading.Lock()
-        self.description = f"tensorrt {tensorrt.__version__} {self.precision} on {self._device.gpu.name}"
+        self.description = f"tensorrt {tensorrt.__version__} {self.precision} on {self._gpu.name}"
 
     def prepare(
         self, size: Size, ids_size: Size | None = None, report: Report = lambda progress: None
@@ -172,7 +172,7 @@ class TensorRTBackend:
         programs = {}
         try:
             with self._device.selected():
-                options = EngineOptions(size, self._device.gpu, self.precision)
+                options = EngineOptions(size, self._gpu, self.precision)
                 engines = build_engines(graphs, self.config, options, self._cache, report, cancelled)
                 for name, engine in engines.items():
                     programs[name] = _Program(name, engine, self._device, name in _RECORDED)
