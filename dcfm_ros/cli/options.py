@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from dcfm_ros.imaging.motion import ALIGNMENTS
 from dcfm_ros.streaming import Schedule, StreamSegmenter, create_schedule
 from dcfm_ros.streaming.backends.base import PRECISIONS
 from dcfm_ros.streaming.backends.select import BACKENDS
-from dcfm_ros.streaming.motion import ALIGNMENTS
 from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES
 from dcfm_ros.streaming.segmenter import KEYFRAME_MODES
 

@@ -10,9 +10,9 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 
+from dcfm_ros.imaging.motion import ALIGNMENTS
 from dcfm_ros.streaming import Schedule, create_schedule
 from dcfm_ros.streaming.backends.select import BACKENDS
-from dcfm_ros.streaming.motion import ALIGNMENTS
 from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES
 from dcfm_ros.streaming.segmenter import KEYFRAME_MODES
 

@@ -14,9 +14,9 @@ import numpy as np
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size, resize_to_network
 from dcfm_ros.imaging.labels import labels_for
+from dcfm_ros.imaging.motion import ALIGNMENTS, Align, Motion, motion_between, small_grey
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.keyframes import ComingKeyframe, Keyframe, KeyframeWorker
-from dcfm_ros.streaming.motion import ALIGNMENTS, Align, Motion, motion_between, small_grey
 from dcfm_ros.streaming.result import STAGES, Segmentation
 from dcfm_ros.streaming.schedules import Decision, FixedInterval, Recorded, Schedule, Situation
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcfm_ros.imaging import Frame
+from dcfm_ros.imaging.motion import Align, Motion, motion_between, small_grey
 from dcfm_ros.streaming import Decision, FixedInterval, Situation, StreamSegmenter, create_schedule
-from dcfm_ros.streaming.motion import Align, Motion, motion_between, small_grey
 
 
 def texture(height: int = 360, width: int = 480) -> np.ndarray:
