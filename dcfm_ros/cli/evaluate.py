@@ -22,7 +22,7 @@ from dcfm_ros.datasets.dataset import Clip, Dataset
 from dcfm_ros.datasets.one_clip import OneClip
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
 from dcfm_ros.evaluation.disturbances import DISTURBANCES, disturbance_names
-from dcfm_ros.evaluation.runs import Evaluation, evaluate, steps
+from dcfm_ros.evaluation.runs import Evaluation, Reference, evaluate, steps
 from dcfm_ros.streaming import MODES, Schedule, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
@@ -89,7 +89,7 @@ def command(
     precision: str,
     device: str,
     threads: int,
-    against: str,
+    against: Reference,
     disturb: list[str],
     json_file: Path | None,
 ) -> None:
@@ -136,7 +136,7 @@ def command(
                 DISTURBANCES.get(name),
                 lambda task=task: progress.advance(task),  # type: ignore[misc]
                 schedule,
-                against,  # type: ignore[arg-type]
+                against,
                 stream,
             )
     _show(runs, mode, dataset.strays)

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from dcfm_ros.imaging.motion import ALIGNMENTS
+from dcfm_ros.imaging.motion import ALIGNMENTS, Align
 from dcfm_ros.streaming import Schedule, StreamSegmenter, create_schedule
 from dcfm_ros.streaming.backends.base import PRECISIONS
 from dcfm_ros.streaming.backends.select import BACKENDS
-from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES
-from dcfm_ros.streaming.segmenter import KEYFRAME_MODES
+from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES, BudgetStatistic, Measure
+from dcfm_ros.streaming.segmenter import KEYFRAME_MODES, KeyframeMode
 
 
 def backend_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -48,13 +48,13 @@ def stream_options(command: Callable[..., Any]) -> Callable[..., Any]:
         keyframe_interval: int,
         min_interval: int,
         max_age: float,
-        measure: str,
+        measure: Measure,
         threshold: float,
         budget: float,
-        budget_statistic: str,
+        budget_statistic: BudgetStatistic,
         costs: tuple[float, float],
-        align: str,
-        keyframe_mode: str,
+        align: Align,
+        keyframe_mode: KeyframeMode,
         swap_after: int,
         **others: Any,
     ) -> Any:
@@ -63,10 +63,10 @@ def stream_options(command: Callable[..., Any]) -> Callable[..., Any]:
             interval=keyframe_interval,
             min_interval=min_interval,
             max_age_s=max_age,
-            measure=measure,  # type: ignore[arg-type]
+            measure=measure,
             threshold=threshold,
             budget_ms=budget,
-            budget_statistic=budget_statistic,  # type: ignore[arg-type]
+            budget_statistic=budget_statistic,
             costs_ms=costs,
         )
         is_plain = made == create_schedule("fixed", interval=keyframe_interval)
