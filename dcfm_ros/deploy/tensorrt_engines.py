@@ -28,6 +28,9 @@ _SHOWN_MESSAGES = 3
 
 log = logging.getLogger(__name__)
 
+if tensorrt.__version__.partition(".")[0] != "10":
+    raise ImportError(f"TensorRT is {tensorrt.__version__}; expected 10.3 or a later 10.x")
+
 
 class EngineError(ValueError):
     """An engine that TensorRT does not build or load; the message holds the first of its own."""
@@ -303,8 +306,11 @@ def _built(
 
 
 def _parser_errors(parser: tensorrt.OnnxParser) -> str:
-    errors = [parser.get_error(i) for i in range(min(parser.num_errors, _SHOWN_MESSAGES))]
-    return "; ".join(f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors)
+    return "; ".join(_in_words(parser.get_error(i)) for i in range(min(parser.num_errors, _SHOWN_MESSAGES)))
+
+
+def _in_words(error: tensorrt.ParserError) -> str:
+    return f"{error.node_operator()} {error.node_name()}: {error.desc()}"
 
 
 def _set_precision(building: tensorrt.IBuilderConfig, network: tensorrt.INetworkDefinition, precision: str) -> None:
