@@ -43,6 +43,7 @@ ONLY_IN = {
     "torch": ("model", "deploy", "streaming.backends", "evaluation.metrics", "training", "cli"),
     "torchmetrics": ("evaluation.metrics", "training"),
     "tensorrt": ("deploy", "streaming.backends"),
+    "triton": ("streaming.backends.triton_decide",),
     "safetensors": ("model", "training"),
     "cv2": ("imaging", "streaming", "recordings", "datasets", "evaluation", "training", "node", "cli"),
     "rosbags": ("recordings",),

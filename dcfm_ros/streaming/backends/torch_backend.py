@@ -3,69 +3,154 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from dcfm_ros.model import DCFM, fold_batch_norm
+from dcfm_ros.deploy.parts import inference_parts
+from dcfm_ros.imaging.logits import ids_from_logits
+from dcfm_ros.model import DCFM
+from dcfm_ros.streaming.backends.background import BackgroundThread, threads_beside
 from dcfm_ros.streaming.backends.base import BackendError
+from dcfm_ros.streaming.backends.graphs import checked_precision
+
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# The first is what "auto" means. On CPUs that have bfloat16 it halves a keyframe's time and no other frame's.
+_PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}
 
 
 class TorchBackend:
     """Inference mode, batch norm folded, channels_last (on CPU a shallow pass takes a quarter of the time).
 
     model: taken over and changed; use `load_weights` again for another copy. device: "auto" (CUDA where there is one),
-    "cpu", "cuda" or "cuda:N". num_threads: CPU threads of this process's torch; 0 leaves torch's own choice.
-    Raises BackendError when the device is not there.
+    "cpu", "cuda" or "cuda:N". num_threads: on the CPU; 0 leaves torch's own choice. precision: "auto" (fp32 on the CPU,
+    fp16 on CUDA), "fp32", "bf16" or, on CUDA, "fp16".
+    Raises BackendError when the device or the precision is not there.
     """
 
-    def __init__(self, model: DCFM, device: str = "auto", num_threads: int = 0) -> None:
+    def __init__(self, model: DCFM, device: str = "auto", num_threads: int = 0, precision: str = "auto") -> None:
         self.device = _device(device)
         if num_threads < 0:
             raise BackendError(f"num_threads is {num_threads}; expected 0 (torch's own choice) or more")
-        if num_threads:
-            torch.set_num_threads(num_threads)
-        if self.device.type == "cuda":
-            # Byte-equal masks between runs; an autotuned choice may differ each time.
-            torch.backends.cudnn.benchmark = False
-            torch.backends.cudnn.deterministic = True
+        allowed = _PRECISIONS[self.device.type]
+        wanted = checked_precision(precision, allowed, "auto", f"torch on {self.device.type}")
+        self.precision = allowed[0] if wanted == "auto" else wanted
         self.config = model.config
-        model.eval()
-        fold_batch_norm(model)
-        self._model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (model.config.mean, model.config.std))
-        self._offset, self._scale = 255 * mean, 1 / (255 * std)
-        self.description = f"torch {torch.__version__} float32 on {_device_name(self.device)}"
+        self.selection = ""
+        self._parts = inference_parts(model)
+        for part in self._parts:
+            part.to(self.device, _DTYPES[self.precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._runner = _runner(self.device, num_threads)
+        self.description = f"torch {torch.__version__} {self.precision} on {self._runner.name}"
 
-    @torch.inference_mode()
     def encode_shallow(self, image: np.ndarray) -> Tensor:
         """(h, w, 3) uint8 RGB -> (1, C, h/4, w/4) on the device."""
-        pixels = torch.from_numpy(image if image.flags.writeable else image.copy()).to(self.device)
-        # (h, w, 3) seen as (1, 3, h, w) is channels_last already.
-        normalised = (pixels.permute(2, 0, 1)[None].float() - self._offset) * self._scale
-        return self._model.encode_shallow(normalised)
+        return self._run(self._parts.shallow, self._runner.upload(image[None]))
 
-    @torch.inference_mode()
+    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Tensor]:
+        """One pass; see `Backend.encode_shallow_batch`."""
+        return list(self._run(self._parts.shallow, self._runner.upload(np.stack(images))).split(1))
+
     def encode_common(self, shallow: Tensor) -> Tensor:
         """(1, C, h/4, w/4) -> (1, C', h', w') on the device."""
-        return self._model.encode_common(shallow)
+        return self._run(self._parts.common, shallow)
 
-    @torch.inference_mode()
     def decide(
         self, commons: Sequence[Tensor], shallow: Tensor, size: tuple[int, int], confidence: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Backend.decide`."""
-        logits = torch.stack([self._model.fuse(common, shallow) for common in commons]).sum(0)
-        full = F.interpolate(logits.contiguous(), size, mode="bilinear", align_corners=False)[0]
-        # max, not argmax: on CPU it is fifteen times faster over the leading dimension.
-        largest, ids = full.max(0)
-        mask = ids.to(torch.uint8).cpu().numpy()
-        if not confidence:
-            return mask, None
-        max_softmax = 1 / (full - largest).exp().sum(0)
-        return mask, (max_softmax * 255).round().to(torch.uint8).cpu().numpy()
+        each = [self._run(self._parts.logits, common, shallow) for common in commons]
+        return self._runner.ids(each, size, confidence)
+
+    def align(self, common: Tensor, grid: np.ndarray) -> Tensor:
+        """See `Backend.align`."""
+        return self._run(self._parts.align, common, self._runner.upload(grid[None]))
+
+    def change(self, shallow: Tensor, reference: Tensor) -> float:
+        """See `Backend.change`."""
+        return float(self._runner.download(self._run(self._parts.change, shallow, reference)))
+
+    def background(self) -> AbstractContextManager[None]:
+        """The thread's keyframes run at low priority, on the CPU with a thread fewer, on CUDA in their own stream."""
+        return self._runner.background()
+
+    def _run(self, part: nn.Module, *inputs: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return self._runner.run(part, *inputs)
+
+
+class Runner(Protocol):
+    """What differs between the CPU and CUDA. name: the device in words."""
+
+    name: str
+
+    def upload(self, array: np.ndarray) -> Tensor:
+        """The array on the device; it may be changed afterwards."""
+
+    def download(self, tensor: Tensor) -> np.ndarray:
+        """Waits until the tensor is there."""
+
+    def run(self, part: nn.Module, *inputs: Tensor) -> Tensor:
+        """`part(*inputs)`, in memory of its own."""
+
+    def ids(
+        self, logits: Sequence[Tensor], size: tuple[int, int], confidence: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """`Backend.decide` of the sum of one or two (1, classes, h', w')."""
+
+    def background(self) -> AbstractContextManager[None]:
+        """See `Backend.background`."""
+
+
+class CpuRunner:
+    """Runs the parts as they are; 0 threads leave torch's own choice."""
+
+    def __init__(self, num_threads: int) -> None:
+        self._threads = num_threads or torch.get_num_threads()
+        self._background = BackgroundThread()
+        self._set_threads()
+        self.name = f"CPU, {self._threads} threads"
+
+    def upload(self, array: np.ndarray) -> Tensor:
+        """Without a copy where the array allows it: nothing that is computed from it reads it later."""
+        return torch.from_numpy(np.require(array, requirements=("C", "W")))
+
+    def download(self, tensor: Tensor) -> np.ndarray:
+        """The same memory."""
+        return tensor.numpy()
+
+    def run(self, part: nn.Module, *inputs: Tensor) -> Tensor:
+        """On the calling thread and others of its own."""
+        self._set_threads()
+        return part(*inputs)
+
+    def ids(
+        self, logits: Sequence[Tensor], size: tuple[int, int], confidence: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """From the logits on their grid; see `ids_from_logits`."""
+        first, *others = (each[0].float().numpy() for each in logits)
+        return ids_from_logits(sum(others, first), size, confidence)
+
+    def background(self) -> AbstractContextManager[None]:
+        """At low priority, and with one thread fewer: the stream's threads would wait for each that it holds up."""
+        return self._background.entered()
+
+    def _set_threads(self) -> None:
+        # torch counts for each calling thread on its own, and a new one begins with what any of them set last.
+        threads = threads_beside(self._threads) if self._background.is_here else self._threads
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+
+def _runner(device: torch.device, num_threads: int) -> Runner:
+    if device.type == "cpu":
+        return CpuRunner(num_threads)
+    from dcfm_ros.streaming.backends.torch_cuda import CudaRunner
+
+    return CudaRunner(device)
 
 
 def _device(name: str) -> torch.device:
@@ -80,9 +165,3 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BackendError(f"device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices here")
     return device
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
