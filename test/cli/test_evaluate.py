@@ -84,7 +84,7 @@ def scored(called: Call, tmp_path: Path, weights: Path) -> Callable[..., dict[st
 
 def by_hand(weights: Path, placements: Sequence[Sequence[int]]) -> float:
     """mIoU over the last frames of streams that begin with a keyframe."""
-    segmenter = StreamSegmenter(create_backend(weights), FixedInterval(1000))
+    segmenter = StreamSegmenter(create_backend(weights, "torch"), FixedInterval(1000), align="flow")
     score = SegmentationScore(len(CAMVID))
     for numbers in placements:
         segmenter.restart("placed")
