@@ -68,7 +68,7 @@ class EngineOptions:
     """size: (height, width) of the network's input. gpu: the current device, see `gpu_of`.
 
     precision: one of PRECISIONS. "fp16" lets TensorRT choose float16 or float32 for each layer; "int8" takes the scales
-    from graphs that hold QuantizeLinear nodes, and is float16 elsewhere. workspace_bytes: scratch memory of a layer.
+    from QuantizeLinear nodes, and is float16 in graphs without any. workspace_bytes: scratch memory of a layer.
     Raises ValueError for another precision.
     """
 
@@ -118,8 +118,6 @@ def build_engines(
     TensorRT. cancelled is asked at every step of a build.
     Raises EngineError, BuildCancelled, OSError when the cache cannot be written, and whatever `report` raises.
     """
-    if options.precision == "int8" and not any(b"QuantizeLinear" in graph for graph in graphs.values()):
-        raise EngineError("precision is int8, but no graph holds QuantizeLinear nodes; expected quantised graphs")
     cache = cache or EngineCache()
     engines = {}
     for number, (name, graph) in enumerate(graphs.items(), 1):
@@ -289,7 +287,7 @@ def _built(
     building = builder.create_builder_config()
     building.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     building.progress_monitor = monitor
-    _set_precision(building, network, options.precision)
+    _set_precision(building, network, options.precision, is_quantised=b"QuantizeLinear" in graph)
     _fix_open_sides(builder, building, network, config, options.size)
     # How fast each kernel is was measured before for other engines of this machine: that is most of a build's time.
     timings = options.key(b"timings")
@@ -313,12 +311,14 @@ def _in_words(error: tensorrt.ParserError) -> str:
     return f"{error.node_operator()} {error.node_name()}: {error.desc()}"
 
 
-def _set_precision(building: tensorrt.IBuilderConfig, network: tensorrt.INetworkDefinition, precision: str) -> None:
+def _set_precision(
+    building: tensorrt.IBuilderConfig, network: tensorrt.INetworkDefinition, precision: str, is_quantised: bool
+) -> None:
     if precision == "fp32":
         building.clear_flag(tensorrt.BuilderFlag.TF32)  # else convolutions keep 10 bits of 23
         return
     building.set_flag(tensorrt.BuilderFlag.FP16)
-    if precision == "int8":
+    if precision == "int8" and is_quantised:
         building.set_flag(tensorrt.BuilderFlag.INT8)
     for tensor in _inputs_and_outputs(network):
         if tensor.name in _FEATURES:

@@ -255,15 +255,19 @@ def test_fp16_passes_features_in_float16_and_sums_squares_in_float32(
     assert made["logits"].get_tensor_dtype("logits") == double.float32
 
 
-def test_int8_needs_quantised_graphs(
+def test_int8_is_for_quantised_graphs(
     build: Builds, double: ModuleType, engines: ModuleType, graphs: dict[str, bytes]
 ) -> None:
-    with pytest.raises(engines.EngineError, match="precision is int8, but no graph holds QuantizeLinear nodes"):
-        build(graphs, precision="int8")
-    build({"logits": QUANTISED}, precision="int8")
-    assert {double.BuilderFlag.INT8, double.BuilderFlag.FP16} <= double._built[0].flags
-    with pytest.raises(engines.EngineError, match="build an engine of logits: Network has quantised layers"):
-        build({"logits": QUANTISED}, precision="fp16")
+    build({"shallow": QUANTISED, "align": graphs["align"]}, precision="int8")
+    quantised, other = double._built
+    assert other.flags == {
+        double.BuilderFlag.TF32,
+        double.BuilderFlag.FP16,
+        double.BuilderFlag.PREFER_PRECISION_CONSTRAINTS,
+    }
+    assert quantised.flags == {*other.flags, double.BuilderFlag.INT8}
+    with pytest.raises(engines.EngineError, match="build an engine of shallow: Network has quantised layers"):
+        build({"shallow": QUANTISED}, precision="fp16")
 
 
 def test_another_precision_is_refused(build: Builds) -> None:
