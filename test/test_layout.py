@@ -42,6 +42,9 @@ _ROS = ("node",)
 ONLY_IN = {
     "torch": ("model", "deploy", "streaming.backends", "evaluation.metrics", "training", "cli"),
     "torchmetrics": ("evaluation.metrics", "training"),
+    "onnx": ("deploy", "cli"),
+    "onnxruntime": ("deploy.quantise", "streaming.backends.onnxruntime_backend"),
+    "openvino": ("deploy.openvino_files", "streaming.backends.openvino_backend"),
     "tensorrt": ("deploy", "streaming.backends"),
     "triton": ("streaming.backends.triton_decide",),
     "safetensors": ("model", "training"),

@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "Accuracy on labelled frames.",
     "render": "Write street drives with exact labels, to train on and to try things with.",
     "train": "Train a network as a recipe says.",
+    "export": "Write the network for ONNX Runtime, OpenVINO or TensorRT, checked against torch.",
     "bench": "Time full frames, keyframes and other frames, as ratios.",
 }
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 class _Fusion(nn.Module):
     """What fusions share: how they read the independent feature."""
 
+    conv: nn.Conv2d
+
     def __init__(self, shallow_channels: int) -> None:
         super().__init__()
         self.shallow_channels = shallow_channels

@@ -20,13 +20,17 @@ class BackendError(ValueError):
 class Backend(Protocol):
     """One network on one device. A feature stays valid, and unchanged, as long as somebody holds it.
 
-    config: the weights' configuration. description: library, precision and device in words, for logs and diagnostics.
+    config: the weights' configuration. precision: one of PRECISIONS but "auto", that of the convolutions.
+    description: library, precision and device in words, for logs and diagnostics.
+    selection: why `create_backend` took it, in words; empty where it was asked for by name.
     Calls come one at a time, but for `encode_common`, which may also be called from one other thread inside
     `background()`, while the rest goes on.
     """
 
     config: ModelConfig
+    precision: str
     description: str
+    selection: str
 
     def encode_shallow(self, image: np.ndarray) -> Any:
         """Enc_lo of an (h, w, 3) uint8 RGB image at the network's size."""

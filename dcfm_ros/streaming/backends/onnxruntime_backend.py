@@ -38,12 +38,12 @@ class OnnxRuntimeBackend:
             raise BackendError(f"num_threads is {num_threads}; expected 0 (ONNX Runtime's own choice) or more")
         is_cpu = self._device == "cpu"
         self._graphs = load_graphs(weights, ("onnx",), half=precision == "fp16" or (precision == "auto" and not is_cpu))
-        allowed = ("fp32", "int8") if is_cpu else ("fp32", "fp16", "int8")
-        wanted = checked_precision(precision, allowed, self._graphs.precision, f"ONNX Runtime on {self._device}")
+        wanted = checked_precision(precision, ("fp32", "fp16", "int8"), self._graphs.precision, "ONNX Runtime")
         self.precision = {"auto": "fp32" if is_cpu else "fp16"}.get(wanted, wanted)
         if self._graphs.precision not in ("auto", self.precision):
             raise BackendError(f"precision is {precision!r}, but the graphs were exported in {self._graphs.precision}")
         self.config = self._graphs.config
+        self.selection = ""
         self._threads = num_threads
         self._background = BackgroundThread()
         self._beside: Any = None  # the common part once more, for the thread beside the stream

@@ -44,6 +44,7 @@ class OpenVinoBackend:
         allowed = (*self._precisions(), "int8")
         self._wanted = checked_precision(precision, allowed, self._graphs.precision, f"OpenVINO on this {self._device}")
         self.config = self._graphs.config
+        self.selection = ""
         self._models: dict[str, Any] = {}
         self._requests: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._background = BackgroundThread()

@@ -4,23 +4,91 @@ from __future__ import annotations
 
 import os
 
-from dcfm_ros.model import load_weights
-from dcfm_ros.streaming.backends.base import Backend
+from dcfm_ros.deploy.exported import is_exported
+from dcfm_ros.streaming.backends.base import Backend, BackendError
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
-BACKENDS = ("torch",)
+BACKENDS = ("auto", "torch", "onnxruntime", "openvino", "tensorrt")
+# Fastest first, as measured: docs/performance.md.
+_ON_CUDA = ("tensorrt", "torch", "onnxruntime")
+_ON_CPU = ("openvino", "onnxruntime", "torch")
+
+Weights = str | os.PathLike[str]
 
 
 def create_backend(
-    weights: str | os.PathLike[str] = "", name: str = "torch", device: str = "auto", num_threads: int = 0
+    weights: Weights = "", name: str = "auto", device: str = "auto", num_threads: int = 0, precision: str = "auto"
 ) -> Backend:
-    """Load `weights` (empty: the default weights that ship) onto a backend, one of BACKENDS.
+    """Load `weights` onto a backend, one of BACKENDS.
 
-    device, num_threads: see the backend. Raises ValueError for an unknown backend, WeightsError for bad weights and
-    BackendError for a device that is not there.
+    weights: a weights file, or a folder that `dcfm export` wrote; empty: the default weights that ship. name: "auto"
+    takes the fastest that runs here and says in its `selection` which others do not, and why. device, num_threads,
+    precision: see the backend. "cuda" is never answered with the CPU; "auto" prefers a GPU.
+    Raises BackendError for an unknown backend, or for a library, device or precision that is not there; WeightsError
+    and ExportError for weights that cannot be read.
     """
     if name not in BACKENDS:
-        raise ValueError(f"backend is {name!r}; expected one of {', '.join(BACKENDS)}")
-    from dcfm_ros.streaming.backends.torch_backend import TorchBackend
+        raise BackendError(f"backend is {name!r}; expected one of {', '.join(BACKENDS)}")
+    weights = weights or DEFAULT_WEIGHTS
+    if name != "auto":
+        return _create(name, weights, device, num_threads, precision)
+    passed_over: list[str] = []
+    for candidate, where in _candidates(device):
+        try:
+            backend = _create(candidate, weights, where, num_threads, precision)
+        except BackendError as error:
+            passed_over.append(f"{candidate} on {where}: {error}")
+            continue
+        faster = f"; what is faster elsewhere: {'; '.join(passed_over)}" if passed_over else ""
+        backend.selection = f"the fastest that runs here{faster}"
+        return backend
+    raise BackendError(f"no backend runs {weights} on device {device!r}: {'; '.join(passed_over)}")
 
-    return TorchBackend(load_weights(weights or DEFAULT_WEIGHTS), device, num_threads)
+
+def _candidates(device: str) -> list[tuple[str, str]]:
+    """Backends with their device, fastest first."""
+    on_cpu = [(name, "cpu") for name in _ON_CPU]
+    if device == "auto":
+        return [*((name, "cuda") for name in _ON_CUDA), *on_cpu]
+    if device == "cpu":
+        return on_cpu
+    if device == "gpu":
+        return [("openvino", device)]
+    if device.partition(":")[0] == "cuda":
+        return [(name, device) for name in _ON_CUDA]
+    raise BackendError(f"device is {device!r}; expected auto, cpu, cuda, cuda:N or gpu (Intel's)")
+
+
+def _create(name: str, weights: Weights, device: str, num_threads: int, precision: str) -> Backend:
+    if name == "onnxruntime":
+        from dcfm_ros.streaming.backends.onnxruntime_backend import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(weights, device, num_threads, precision)
+    if name == "openvino":
+        from dcfm_ros.streaming.backends.openvino_backend import OpenVinoBackend
+
+        return OpenVinoBackend(weights, device, num_threads, precision)
+    if name == "tensorrt":
+        return _tensorrt(weights, device, precision)
+    return _torch(weights, device, num_threads, precision)
+
+
+def _tensorrt(weights: Weights, device: str, precision: str) -> Backend:
+    try:
+        from dcfm_ros.streaming.backends.tensorrt_backend import TensorRTBackend
+    except ImportError as error:  # also where Python's part is there and its libraries are not
+        raise BackendError(
+            f"{error}; TensorRT 10 comes with JetPack 6, or pip install 'tensorrt<11', beside torch"
+        ) from error
+    return TensorRTBackend(weights, device, precision)
+
+
+def _torch(weights: Weights, device: str, num_threads: int, precision: str) -> Backend:
+    if is_exported(weights):
+        raise BackendError(f"{weights} is a folder; torch reads a weights file")
+    try:
+        from dcfm_ros.model import load_weights
+        from dcfm_ros.streaming.backends.torch_backend import TorchBackend
+    except ModuleNotFoundError as error:
+        raise BackendError(f"{error.name} is not installed; pip install torch") from error
+    return TorchBackend(load_weights(weights), device, num_threads, precision)

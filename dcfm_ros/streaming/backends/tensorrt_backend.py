@@ -116,7 +116,7 @@ class TensorRTBackend:
         network_size = _size_of(shallow, 4)
         program = self._decide(network_size, size) if len(commons) == 1 else None
         if program is None:
-            return ids_from_logits(self._logits(commons, shallow), size, confidence)
+            return ids_from_logits(self.logits(commons, shallow), size, confidence)
         with self._device.selected():
             outputs = program(common=commons[0], shallow=shallow)
             ids = outputs["ids"].cpu().numpy()
@@ -138,7 +138,8 @@ class TensorRTBackend:
         """The thread's keyframes then go to a stream of low priority."""
         return self._device.background()
 
-    def _logits(self, commons: Sequence[Tensor], shallow: Tensor) -> np.ndarray:
+    def logits(self, commons: Sequence[Tensor], shallow: Tensor) -> np.ndarray:
+        """(classes, h', w') float32, summed over the common features; not upsampled."""
         program = self._network(_size_of(shallow, 4))["logits"]
         with self._device.selected():
             each = [program(common=common, shallow=shallow)["logits"] for common in commons]

@@ -1,0 +1,180 @@
+"""`dcfm export WEIGHTS`: the network's parts for ONNX Runtime, OpenVINO or TensorRT, checked against torch."""
+
+from __future__ import annotations
+
+import hashlib
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+import torch
+from rich.console import Console
+
+from dcfm_ros.datasets.street import StreetConfig, StreetDrive
+from dcfm_ros.deploy.exported import KINDS, Exported, ExportError, new_folder, write_document
+from dcfm_ros.deploy.onnx_graphs import onnx_graphs
+from dcfm_ros.deploy.parts import Parts, inference_parts
+from dcfm_ros.imaging.geometry import Size, network_size, resize_to_network
+from dcfm_ros.imaging.logits import ids_from_logits
+from dcfm_ros.model import DCFM, ModelConfig, load_weights
+from dcfm_ros.recordings.open import open_recording
+from dcfm_ros.streaming.backends.select import create_backend
+from dcfm_ros.weights import DEFAULT_WEIGHTS
+
+_RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+_PRECISIONS = {
+    "onnx": ("fp32", "fp16", "int8"),
+    "openvino": ("fp32", "bf16", "int8"),
+    "tensorrt": ("fp16", "fp32", "int8"),
+}
+# By precision: how far a logit may be off, as a part of the largest, and how many pixels must have the same class.
+_TOLERANCES = {"fp32": (1e-3, 0.9995), "fp16": (0.02, 0.995), "bf16": (0.05, 0.995), "int8": (0.25, 0.95)}
+_CHECKED_FRAMES = 3
+
+
+class _Size(click.ParamType):
+    name = "HEIGHTxWIDTH"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Size:
+        """(height, width) in pixels."""
+        height, sign, width = str(value).partition("x")
+        if not (sign and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+            self.fail(f"{value!r}; expected HEIGHTxWIDTH, as in 360x480", parameter, context)
+        return int(height), int(width)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """difference: the largest of logits, and largest: the largest logit. same: share of pixels with the same class."""
+
+    difference: float
+    largest: float
+    same: float
+
+
+@click.command()
+@click.argument("weights", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "kind", type=click.Choice(tuple(KINDS)), default="onnx", show_default=True)
+@click.option("--size", type=_Size(), help="Of the network's input. Default: any, chosen when it runs.")
+@click.option("--ids-size", type=_Size(), help="Of the masks: adds a graph that makes them, for runtimes on a GPU.")
+@click.option("--precision", type=click.Choice(tuple(_TOLERANCES)), help="Default: fp32; of tensorrt fp16.")
+@click.option(
+    "--calibrate", type=click.Path(exists=True, path_type=Path), help="For int8: a bag, video or folder like in use."
+)
+@click.option("--calibration-frames", default=32, show_default=True, type=click.IntRange(1), help="Spread over it.")
+@click.option("--output", type=click.Path(path_type=Path), help="A new folder. Default: named after all this.")
+def command(
+    weights: Path | None,
+    kind: str,
+    size: Size | None,
+    ids_size: Size | None,
+    precision: str | None,
+    calibrate: Path | None,
+    calibration_frames: int,
+    output: Path | None,
+) -> None:
+    """Export WEIGHTS (default: those that ship) for a runtime, so that it needs no torch.
+
+    What was exported is run on rendered frames and held against torch; where it differs by more than its precision
+    explains, that is an error and nothing is written. `--weights` of other commands and the node's `weights` take the
+    folder.
+    """
+    precision = precision or _PRECISIONS[kind][0]
+    if precision not in _PRECISIONS[kind]:
+        raise click.UsageError(f"--format {kind} has {', '.join(_PRECISIONS[kind])}; not {precision}")
+    if (precision == "int8") != (calibrate is not None):
+        raise click.UsageError("--calibrate is for --precision int8, and int8 needs it")
+    weights = weights or DEFAULT_WEIGHTS
+    output = output or Path(f"{weights.stem}_{kind}_{precision}{f'_{size[0]}x{size[1]}' if size else ''}")
+    model = load_weights(weights)
+    made_from = hashlib.sha256(weights.read_bytes()).hexdigest()
+    exported = Exported(kind, model.config, precision, made_from, size, ids_size)
+    with new_folder(output) as folder:
+        images = _frames(calibrate, model.config, size, calibration_frames) if calibrate else []
+        _write_parts(exported, _graphs(model, exported, images), folder)
+        write_document(exported, folder)
+        agreement, ran_on = _held_against_torch(folder, exported, model)
+        _check(agreement, precision)
+    console = Console()
+    console.print(f"{output}: {', '.join(exported.parts)}; checked in {ran_on}", soft_wrap=True)
+    console.print(
+        f"Against torch on {_CHECKED_FRAMES} rendered frames: logits differ by at most {agreement.difference:.2g} (of "
+        f"{agreement.largest:.3g}), {100 * agreement.same:.3f} % of pixels have the same class.",
+        soft_wrap=True,
+    )
+
+
+def _graphs(model: DCFM, exported: Exported, images: list[np.ndarray]) -> dict[str, bytes]:
+    # TensorRT takes float32 graphs and chooses itself where float16 will do.
+    is_half = exported.precision == "fp16" and exported.kind == "onnx"
+    graphs = onnx_graphs(deepcopy(model).half() if is_half else model, exported.size, exported.ids_size)
+    if exported.precision == "int8":
+        from dcfm_ros.deploy.quantise import quantised  # needs onnxruntime, which other precisions may do without
+
+        graphs = quantised(graphs, images, signed=exported.kind == "tensorrt")
+    for graph in graphs.values():
+        onnx.checker.check_model(graph, full_check=True)
+    return graphs
+
+
+def _write_parts(exported: Exported, graphs: dict[str, bytes], folder: Path) -> None:
+    if exported.kind == "openvino":
+        from dcfm_ros.deploy.openvino_files import write_openvino
+
+        write_openvino(graphs, folder)
+        return
+    for name, graph in graphs.items():
+        exported.path(folder, name).write_bytes(graph)
+
+
+def _frames(path: Path, config: ModelConfig, size: Size | None, wanted: int) -> list[np.ndarray]:
+    """`wanted` frames, or all where there are fewer, evenly spread, at the network's size."""
+    with open_recording(path) as recording:
+        count = len(recording)
+        chosen = set(np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist())
+        frames = (frame for index, frame in enumerate(recording) if index in chosen)
+        return [resize_to_network(frame, size or _fitting(frame.height, frame.width, config)) for frame in frames]
+
+
+def _fitting(height: int, width: int, config: ModelConfig) -> Size:
+    return network_size(height, width, config.input_size, config.size_multiple)
+
+
+@torch.inference_mode()
+def _held_against_torch(folder: Path, exported: Exported, model: DCFM) -> tuple[Agreement, str]:
+    """A keyframe and frames that reuse it, in torch and in what was exported. Raises BackendError where that fails."""
+    backend: Any = create_backend(folder, _RUNTIMES[exported.kind], precision=exported.precision)
+    parts: Parts = inference_parts(model)
+    size = exported.size or _fitting(*model.config.input_size, model.config)
+    ids_size = exported.ids_size or size
+    drive = StreetDrive(StreetConfig(frames=_CHECKED_FRAMES, height=max(size[0], 32), width=max(size[1], 32)))
+    common = expected_common = None
+    difference = largest = 0.0
+    same = []
+    for frame in drive:
+        image = resize_to_network(frame, size)
+        expected_shallow = parts.shallow(torch.from_numpy(image[None].copy()))
+        shallow = backend.encode_shallow(image)
+        if common is None:
+            expected_common, common = parts.common(expected_shallow), backend.encode_common(shallow)
+        expected = parts.logits(expected_common, expected_shallow)[0].numpy()
+        difference = max(difference, float(np.abs(backend.logits([common], shallow) - expected).max()))
+        largest = max(largest, float(np.abs(expected).max()))
+        ids, _ = backend.decide([common], shallow, ids_size, False)
+        same.append(float((ids == ids_from_logits(expected, ids_size)[0]).mean()))
+    return Agreement(difference, largest, min(same)), backend.description
+
+
+def _check(agreement: Agreement, precision: str) -> None:
+    """Raises ExportError when it is not what the precision explains; a difference that is no number is not."""
+    part, least = _TOLERANCES[precision]
+    if not (agreement.difference <= part * agreement.largest and agreement.same >= least):
+        raise ExportError(
+            f"exported in {precision}, logits differ from torch's by up to {agreement.difference:.3g} of "
+            f"{agreement.largest:.3g} and {100 * agreement.same:.2f} % of pixels have the same class; expected at most "
+            f"{part * agreement.largest:.3g} and at least {100 * least} %; nothing was written"
+        )
