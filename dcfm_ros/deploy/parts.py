@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcfm_ros.model import DCFM, fold_batch_norm
+from dcfm_ros.model.alignment import aligned
 from dcfm_ros.model.fusion import FeatureFusion
 
 
@@ -44,6 +45,9 @@ def inference_parts(model: DCFM) -> Parts:
 
 class ShallowPart(nn.Module):
     """Normalisation and Enc_lo."""
+
+    offset: Tensor
+    scale: Tensor
 
     def __init__(self, model: DCFM) -> None:
         super().__init__()
@@ -100,14 +104,10 @@ class LogitsPart(nn.Module):
 
 
 class AlignPart(nn.Module):
-    """common, (B, C', h', w'), bilinearly resampled at a grid, (B, h', w', 2): where in the keyframe's picture each
-    place of this frame lay, x and y from -1 to 1 between the picture's edges. Beyond the border the nearest is taken.
-
-    F_co is not normalised again: measured, it changes nothing, and what is moved is no longer F_co itself.
-    """
+    """The keyframe's common feature where it lies in this frame; see `model.alignment.aligned`."""
 
     def forward(self, common: Tensor, grid: Tensor) -> Tensor:
-        return F.grid_sample(common, grid.to(common.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+        return aligned(common, grid)
 
 
 class ChangePart(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from dcfm_ros.datasets.open import open_dataset
 from dcfm_ros.imaging.labels import labels_for
 from dcfm_ros.model import DCFM
 from dcfm_ros.training.augmentation import Augmentation
-from dcfm_ros.training.pairs import Pair, PairDataset
+from dcfm_ros.training.pairs import Pair, PairDataset, batch_of
 from dcfm_ros.training.recipe import Recipe, SourceRecipe
 from dcfm_ros.training.sources import KEPT_BYTES, Source, class_frequencies
 
@@ -30,7 +31,15 @@ def pairs_and_class_weights(model: DCFM, recipe: Recipe) -> tuple[PairDataset, T
     shares = [s.share for s in recipe.sources]
     keys = ("crop", "scale", "rotation", "colour", "focus", "motion", "colour_neighbour", "faults")
     augmentation = Augmentation(**{key: getattr(recipe, key) for key in keys})
-    dataset = PairDataset(sources, shares, model.config, augmentation, recipe.steps * recipe.batch, recipe.seed)
+    dataset = PairDataset(
+        sources,
+        shares,
+        model.config,
+        augmentation,
+        recipe.steps * recipe.batch,
+        recipe.seed,
+        recipe.align,  # type: ignore[arg-type]
+    )
     if not recipe.class_balance:  # counting reads every label of the sources
         return dataset, torch.ones(model.config.num_classes)
     frequencies = torch.from_numpy(class_frequencies(sources, shares, model.config.num_classes)).float()
@@ -51,7 +60,15 @@ def batches_from(step: int, dataset: PairDataset, recipe: Recipe, accelerator: A
         step * recipe.batch + accelerator.process_index * size, len(dataset), size * accelerator.num_processes
     )
     sampler = [list(range(first, first + size)) for first in firsts]
-    return iter(DataLoader(dataset, batch_sampler=sampler, num_workers=recipe.workers, worker_init_fn=_in_one_thread))
+    loader = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=recipe.workers,
+        collate_fn=batch_of,
+        worker_init_fn=_in_one_thread,
+    )
+    with _forked_safely():
+        return iter(loader)
 
 
 def open_split(source: SourceRecipe, split: str, model: DCFM, recipe: Recipe) -> Dataset:
@@ -71,6 +88,19 @@ def _source(source: SourceRecipe, model: DCFM, recipe: Recipe) -> Source:
         recipe.picture,  # type: ignore[arg-type]
         KEPT_BYTES // (len(recipe.sources) * max(1, recipe.workers)),  # every worker keeps its own
     )
+
+
+@contextmanager
+def _forked_safely() -> Iterator[None]:
+    """OpenCV's threads end before and begin again after: they do not outlive a fork, and a worker that is to do without
+    them would wait for them for ever.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _in_one_thread(worker: int) -> None:

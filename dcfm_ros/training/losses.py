@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dcfm_ros.imaging.labels import UNLABELLED
 from dcfm_ros.model import DCFM
+from dcfm_ros.model.alignment import aligned
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def dcfm_losses(
     pixel_share: Tensor | float = 1.0,
     options: LossOptions = LossOptions(),
     neighbour_target: Tensor | None = None,
+    grids: Tensor | None = None,
 ) -> Losses:
     """One forward pass over pairs.
 
@@ -72,15 +74,18 @@ def dcfm_losses(
     pixel_share: factor of the cross-entropies, for a batch that is a part of a larger one: its labelled pixels times
     the number of parts over those of all parts. neighbour_target: ids of `neighbour`, as `target`; with them both
     frames are learnt from alike: cross-entropies and distillation are means over both, each the other's keyframe.
+    grids: (B, 2, h, w, 2), by which the neighbour's common feature is moved before the labelled frame reuses it, and
+    the labelled frame's before the neighbour does; see `pairs.Pair`. None: reused where they lie, as published.
     """
     batch = labelled.shape[0]
     shallow = model.encode_shallow(torch.cat([neighbour, labelled]))
     common = model.encode_common(shallow)
     shallow_u, shallow_l = shallow[:batch], shallow[batch:]
     common_u, common_l = common[:batch], common[batch:]
+    grid_l, grid_u = (None, None) if grids is None else grids.unbind(1)
     # Separate calls: batch norm takes the statistics of each on its own, as in the paper.
     fused_l = model.fused_feature(common_l, shallow_l, resize_first)
-    fused_l_reused = model.fused_feature(common_u, shallow_l, resize_first)
+    fused_l_reused = model.fused_feature(_moved(common_u, grid_l), shallow_l, resize_first)
     logits, logits_reused = model.head(fused_l), model.head(fused_l_reused)
     consistency = distilled = logits.new_zeros((), dtype=torch.float32)
     if options.consistency or neighbour_target is not None:
@@ -89,7 +94,7 @@ def dcfm_losses(
         if options.consistency:
             consistency = _consistency(fused_l, fused_u, logits, logits_u)
         if neighbour_target is not None:
-            logits_u_reused = model.fuse(common_l, shallow_u, resize_first)
+            logits_u_reused = model.fuse(_moved(common_l, grid_u), shallow_u, resize_first)
             logits, logits_reused = torch.cat([logits, logits_u]), torch.cat([logits_reused, logits_u_reused])
             target = torch.cat([target, neighbour_target])
 
@@ -124,6 +129,10 @@ def distillation(teacher: Tensor, student: Tensor) -> Tensor:
     """
     expected, found = _precise(teacher).detach().log_softmax(1), _precise(student).log_softmax(1)
     return F.kl_div(found, expected, reduction="none", log_target=True).sum(1).mean()
+
+
+def _moved(common: Tensor, grid: Tensor | None) -> Tensor:
+    return common if grid is None else aligned(common, grid)
 
 
 def _consistency(fused_l: Tensor, fused_u: Tensor, logits_l: Tensor, logits_u: Tensor) -> Tensor:

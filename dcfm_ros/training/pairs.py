@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from dcfm_ros.imaging.labels import UNLABELLED, labels_for
+from dcfm_ros.imaging.motion import Align, motion_between, small_grey
 from dcfm_ros.model import ModelConfig
 from dcfm_ros.training.augmentation import Augmentation, coloured, crop_matrix, with_a_fault
 from dcfm_ros.training.motion import seen_again, thing_ids
@@ -24,18 +25,29 @@ class Pair(NamedTuple):
     """A pair, or a batch (B, ...) of them.
 
     labelled, neighbour: (3, h, w) float32, normalised as the model's config says. target, neighbour_target: (h, w)
-    int64 ids of both, 255 ignored; all 255 where the neighbour has no label.
+    int64 ids of both, 255 ignored; all 255 where the neighbour has no label. grids: (2, h', w', 2) float32 on the
+    common feature's grid, where the places of the labelled frame lie in the neighbour and those of the neighbour in the
+    labelled frame, as `Motion.grid` has them; None where features are not aligned.
     """
 
     labelled: torch.Tensor
     neighbour: torch.Tensor
     target: torch.Tensor
     neighbour_target: torch.Tensor
+    grids: torch.Tensor | None = None
+
+
+def batch_of(pairs: Sequence[Pair]) -> Pair:
+    """The pairs as one, (B, ...)."""
+    present = [name for name, value in pairs[0]._asdict().items() if value is not None]
+    return Pair(**{name: torch.stack([getattr(pair, name) for pair in pairs]) for name in present})
 
 
 class PairDataset(Dataset[Pair]):
     """`length` pairs drawn from sources by their shares. A still's neighbour, and that of a frame that has none in its
     clip, is the same picture moved; of such a pair only the neighbour depends on `augmentation.motion`.
+
+    align: how the motion between both frames is found for a pair's grids, see `imaging.motion`; "none" leaves them out.
     """
 
     def __init__(
@@ -46,6 +58,7 @@ class PairDataset(Dataset[Pair]):
         augmentation: Augmentation,
         length: int,
         seed: int,
+        align: Align = "none",
     ) -> None:
         self.sources = sources
         self.shares = np.asarray(shares, np.float64) / np.sum(shares)
@@ -54,6 +67,7 @@ class PairDataset(Dataset[Pair]):
         self.things = thing_ids(labels_for(config.num_classes, config.label_set, config.class_names).names)
         self.length = length
         self.seed = seed
+        self.align = align
 
     def __len__(self) -> int:
         return self.length
@@ -81,6 +95,7 @@ class PairDataset(Dataset[Pair]):
             self._finish(neighbour, rng, self.augmentation.colour_neighbour),
             torch.from_numpy(self._cut_label(label, matrix).astype(np.int64)),
             torch.from_numpy(neighbour_target.astype(np.int64)),
+            self._grids(labelled, neighbour),
         )
 
     def _cut(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -112,6 +127,19 @@ class PairDataset(Dataset[Pair]):
 
     def _with_faults(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return with_a_fault(image, rng) if rng.random() < self.augmentation.faults else image
+
+    def _grids(self, labelled: np.ndarray, neighbour: np.ndarray) -> torch.Tensor | None:
+        """Found between the pictures with their faults, for a stream finds motion in what its camera gives; but before
+        colours are jittered, which stands for other cameras and light, and sets frames apart as none in a clip are.
+        """
+        if self.align == "none":
+            return None
+        height, width = self.augmentation.crop
+        stride = self.config.common_stride
+        size = -(-height // stride), -(-width // stride)
+        greys = small_grey(labelled), small_grey(neighbour)
+        motions = (motion_between(grey, other, self.align) for grey, other in (greys, greys[::-1]))
+        return torch.from_numpy(np.stack([motion.grid(size) for motion in motions]))
 
     def _mean_colour(self) -> list[int]:
         return [round(255 * m) for m in self.config.mean]

@@ -13,12 +13,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
+from dcfm_ros.imaging.motion import ALIGNMENTS
+
 _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "precision": ("fp32", "bf16", "fp16"),
     "batch_norm": ("batch", "sync", "frozen"),
     "picture": ("network", "source"),
     "fusion": ("ffm", "add"),
+    "align": ALIGNMENTS,
 }
 
 
@@ -66,6 +69,8 @@ class Recipe:
     class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
     reused, consistency, distillation, ohem: see losses.LossOptions; an ohem of 1 is all pixels, as published.
     both_labelled: learn from the neighbour's label too, where it has one; the published loss does not.
+    align: whether the other frame's common feature is moved to where the picture is before it is reused, as a stream
+    with that `align` does; the published method does not.
     average: decay of the running mean of the weights that is validated and shipped; 0: the weights themselves.
     workers: processes of each training process that make pairs; 0: it makes them itself.
     log_every, validate_every, checkpoint_every: in steps.
@@ -99,6 +104,7 @@ class Recipe:
     distillation: float = 0.0
     ohem: float = 1.0
     both_labelled: bool = False
+    align: str = "none"
     optimizer: str = "adamw"
     encoder_lr: float = 3e-4
     decoder_lr: float = 1e-3

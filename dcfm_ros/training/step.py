@@ -96,6 +96,7 @@ class _Losses(nn.Module):
             pixel_share=pixel_share,
             options=self.options,
             neighbour_target=pair.neighbour_target if self.both_labelled else None,
+            grids=pair.grids,
         )
 
 
@@ -105,10 +106,15 @@ def _loss_options(recipe: Recipe) -> LossOptions:
 
 
 def _on_device(batch: Pair, device: torch.device) -> Pair:
-    labelled, neighbour, *targets = (tensor.to(device, non_blocking=True) for tensor in batch)
+    def sent(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
     channels_last = torch.channels_last
-    images = (image.contiguous(memory_format=channels_last) for image in (labelled, neighbour))
-    return Pair(*images, *targets)
+    labelled, neighbour = (
+        sent(image).contiguous(memory_format=channels_last) for image in (batch.labelled, batch.neighbour)
+    )
+    grids = None if batch.grids is None else sent(batch.grids)
+    return Pair(labelled, neighbour, sent(batch.target), sent(batch.neighbour_target), grids)
 
 
 def _targets(pair: Pair, recipe: Recipe) -> Tensor:

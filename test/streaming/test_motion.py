@@ -1,27 +1,15 @@
-"""Motion between pictures, and features that follow it."""
+"""Features that follow the picture, in a stream."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from fake_backend import SECOND, FakeBackend, frame
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from moving_pictures import moved, texture
 
 from dcfm_ros.imaging import Frame
-from dcfm_ros.imaging.motion import Align, Motion, motion_between, small_grey
+from dcfm_ros.imaging.motion import Motion
 from dcfm_ros.streaming import Decision, FixedInterval, Situation, StreamSegmenter, create_schedule
-
-
-def texture(height: int = 360, width: int = 480) -> np.ndarray:
-    """Something that motion can be seen on, as RGB."""
-    noise = np.random.default_rng(5).integers(0, 256, (height // 12, width // 12, 3), np.uint8)
-    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def moved(picture: np.ndarray, right: int, down: int) -> np.ndarray:
-    return np.roll(picture, (down, right), (0, 1))
 
 
 def stream(steps: int, right: int = 0) -> list[Frame]:
@@ -29,58 +17,12 @@ def stream(steps: int, right: int = 0) -> list[Frame]:
     return [Frame(moved(texture(), i * right, 0), stamp_ns=SECOND + i * SECOND // 10) for i in range(steps)]
 
 
-@pytest.mark.parametrize("kind", ["shift", "flow"])
-@pytest.mark.parametrize(("right", "down"), [(8, 0), (0, -6), (-5, 7)])
-def test_a_shift_of_the_picture_is_found(kind: Align, right: int, down: int) -> None:
-    one, other = small_grey(texture()), small_grey(moved(texture(), right, down))
-    motion = motion_between(other, one, kind)
-    inside = motion.grid((45, 60))[8:-8, 8:-8]
-    resting = Motion(None).grid((45, 60))[8:-8, 8:-8]
-    expected = resting - [2 * right / 480, 2 * down / 360]
-    assert np.abs(np.median(inside - expected, (0, 1))).max() < 2 * 1 / 480
-    assert motion.magnitude == pytest.approx(np.hypot(right, down) / 480, abs=0.004)
-
-
-def test_where_nothing_moves_but_noise_nothing_is_done() -> None:
-    noise = np.random.default_rng(1).normal(0, 3, (360, 480, 3))
-    noisy = np.clip(texture() + noise, 0, 255).astype(np.uint8)
-    motion = motion_between(small_grey(noisy), small_grey(texture()))
-    assert motion.flow is None
-    assert motion.magnitude == 0
+def test_where_nothing_moves_nothing_is_aligned() -> None:
     backend = FakeBackend()
     segmenter = StreamSegmenter(backend, FixedInterval(9), align="flow")
     for picture in stream(4):
         segmenter.push(picture)
     assert backend.grids == []
-
-
-@pytest.mark.parametrize("kind", ["shift", "flow"])
-def test_plain_pictures_have_a_finite_motion(kind: Align) -> None:
-    black, white = (small_grey(np.full((360, 480, 3), value, np.uint8)) for value in (0, 255))
-    assert np.isfinite(motion_between(white, black, kind).grid((45, 60))).all()
-
-
-def test_the_same_pictures_give_the_same_motion() -> None:
-    one, other = small_grey(texture()), small_grey(moved(texture(), 9, 3))
-    assert np.array_equal(motion_between(one, other).flow, motion_between(one, other).flow)
-
-
-@given(
-    st.integers(8, 90), st.integers(8, 90), st.integers(1, 40), st.integers(1, 40), st.sampled_from(["shift", "flow"])
-)
-@settings(max_examples=40, deadline=None)
-def test_any_size_has_a_grid_of_any_size(height: int, width: int, rows: int, columns: int, kind: Align) -> None:
-    pixels = np.random.default_rng(height * width).integers(0, 256, (2, height, width, 3), np.uint8)
-    motion = motion_between(small_grey(pixels[0]), small_grey(pixels[1]), kind)
-    grid = motion.grid((rows, columns))
-    assert (grid.shape, grid.dtype) == ((rows, columns, 2), np.float32)
-    assert np.isfinite(grid).all()
-    resting = Motion(None).grid((rows, columns))
-    assert np.abs(resting).max() < 1
-    np.testing.assert_allclose(resting, -resting[::-1, ::-1], atol=1e-6)
-
-
-# In a stream
 
 
 def test_frames_are_aligned_with_their_keyframe_and_keyframes_are_not() -> None:

@@ -39,6 +39,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "class_balance": 0.3,
         "precision": "fp32",
         "batch_norm": "frozen",
+        "align": "flow",
         "log_every": 1,
     }
     path.write_text(yaml.safe_dump(values))

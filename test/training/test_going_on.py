@@ -40,9 +40,11 @@ def assert_same_weights(path: Path, other: Path) -> None:
         assert torch.equal(first[name], second[name]), name
 
 
+@pytest.mark.parametrize("align", ["none", "flow"])
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
-    recipe: Recipe, totals: list[float], tmp_path: Path
+    recipe: Recipe, totals: list[float], tmp_path: Path, align: str
 ) -> None:
+    recipe = replace(recipe, align=align)
     unbroken = train(recipe)
     expected, totals[:] = list(totals), []
 

@@ -48,7 +48,7 @@ def test_the_labelled_frame_and_its_target_know_nothing_of_the_motion(street: Pa
 
 
 def test_without_motion_the_neighbour_is_the_frame_itself(street: Path) -> None:
-    for labelled, neighbour, target, neighbour_target in pairs_of(street, replace(VARIED, motion=0, colour=0)):
+    for labelled, neighbour, target, neighbour_target, _ in pairs_of(street, replace(VARIED, motion=0, colour=0)):
         assert torch.equal(labelled, neighbour)
         assert torch.equal(target, neighbour_target)
 
@@ -58,7 +58,7 @@ def test_a_pair_is_a_function_of_seed_and_index_alone(street: Path) -> None:
     expected = list(pairs_of(street, VARIED))
     again = pairs_of(street, VARIED, length=1000)
     for index in (29, 0, 13, 29):
-        for one, other in zip(expected[index], again[index], strict=True):
+        for one, other in zip(expected[index][:4], again[index][:4], strict=True):
             assert torch.equal(one, other)
     neighbours = [pair[1] for pair in expected]
     assert not any(torch.equal(one, other) for one, other in pairwise(neighbours))
@@ -73,7 +73,7 @@ def test_nothing_of_a_held_out_still_is_drawn(tmp_path: Path) -> None:
     pairs = pairs_of(root, inside, length=150, hold_out="f00[4-6]")
     mean, std = (torch.tensor(values)[:, None, None] for values in (CONFIG.mean, CONFIG.std))
     drawn = set()
-    for labelled, neighbour, target, neighbour_target in pairs:
+    for labelled, neighbour, target, neighbour_target, _ in pairs:
         greys = {
             round(value / 20)
             for image in (labelled, neighbour)
@@ -92,7 +92,7 @@ def test_the_border_of_the_picture_stays_where_it_is(tmp_path: Path) -> None:
     label[20:40, 30:60] = CAR
     root = write_folder(tmp_path, [(np.full((*SIZE, 3), 255, np.uint8), label)])
     smaller = Augmentation(crop=(96, 144), scale=(0.8, 1.2), rotation=15, colour=0, motion=3)
-    for labelled, neighbour, _, neighbour_target in pairs_of(root, smaller):
+    for labelled, neighbour, _, neighbour_target, _ in pairs_of(root, smaller):
         inside, outside = labelled[0] > 2.2, labelled[0].abs() < 0.02
         assert inside.any() and outside.any()
         assert (neighbour[0][inside] > 2.2).all()
