@@ -14,7 +14,7 @@ _CONFIG = Path(__file__).parent.parent / "config"
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 # The types that the node declares: launch would guess them from the text, and a file named 5 is no number.
-_OVERRIDES: dict[str, type] = {"weights": str, "keyframe_interval": int, "device": str}
+_OVERRIDES: dict[str, type] = {"weights": str, "keyframe_interval": int, "backend": str, "device": str}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -37,6 +37,9 @@ def generate_launch_description() -> LaunchDescription:
                 "keyframe_interval",
                 default_value="",
                 description="Frames from one keyframe to the next; empty: the params file's.",
+            ),
+            DeclareLaunchArgument(
+                "backend", default_value="", description="What runs the network; empty: the params file's."
             ),
             DeclareLaunchArgument(
                 "device", default_value="", description="auto, cpu, cuda or cuda:N; empty: the params file's."

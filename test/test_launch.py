@@ -108,7 +108,9 @@ def test_overrides_come_after_the_params_file_and_keep_their_types(launch: Launc
     assert overrides == {"weights": "5", "keyframe_interval": 7, "device": "cuda:0"}
 
 
-@pytest.mark.parametrize("name, value", [("weights", "/w.safetensors"), ("keyframe_interval", "3"), ("device", "cpu")])
+@pytest.mark.parametrize(
+    "name, value", [("weights", "/w.safetensors"), ("keyframe_interval", "3"), ("backend", "torch")]
+)
 def test_only_what_is_given_overrides(launch: Launch, name: str, value: str) -> None:
     _, overrides = launch(**{name: value})["parameters"]
     assert list(overrides) == [name]
@@ -138,6 +140,7 @@ def test_every_argument_is_described(launch_file: ModuleType) -> None:
         "params_file",
         "namespace",
         "keyframe_interval",
+        "backend",
         "device",
         "log_level",
         "dds_profile",

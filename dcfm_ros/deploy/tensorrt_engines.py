@@ -127,6 +127,7 @@ def build_engines(
         key = options.key(graph)
         engine = _cached(cache, key)
         if engine is None:
+            log.warning("TensorRT builds the engine of %s, %d of %d: minutes, once", name, number, len(graphs))
             serialized = _built(name, graph, config, options, cache, monitor)
             cache.store(key, serialized)
             engine = _loaded(serialized)

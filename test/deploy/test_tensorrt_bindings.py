@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,11 @@ import pytest
 from tensorrt_bindings import Described, declared, signatures, type_stub
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path for path in sorted((ROOT / "dcfm_ros").rglob("*.py")) if "import tensorrt\n" in path.read_text()]
+SOURCES = [
+    path
+    for path in sorted((ROOT / "dcfm_ros").rglob("*.py"))
+    if re.search(r"^ *(import|from) tensorrt\b", path.read_text(), re.MULTILINE)
+]
 DOUBLE = sorted((ROOT / "test" / "tensorrt_double").glob("*.py"))
 
 
