@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import tensorrt_double
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper
 
 from dcfm_ros.deploy.engine_cache import EngineCache
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
+from dcfm_ros.deploy.quantise import quantised
 from dcfm_ros.model import ModelConfig, create_model
 
 ORIN = ("Orin", "8.7", 16)
@@ -320,6 +322,14 @@ def test_bytes_are_only_converted(build: Builds, engines: ModuleType) -> None:
 def test_tensorrt_has_all_that_the_networks_graphs_ask_for(name: str, build: Builds, double: ModuleType) -> None:
     made = build(onnx_graphs(create_model(name), SIZE, ids_size=(70, 100)))
     assert list(made) == ["shallow", "common", "logits", "align", "change", "decide"]
+
+
+def test_tensorrt_reads_the_networks_graphs_in_int8(build: Builds, double: ModuleType) -> None:
+    model = create_model("camvid_mitb0")
+    images = [np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)]
+    made = quantised(onnx_graphs(model, SIZE), images, signed=True)
+    build({name: made[name] for name in ("shallow", "common")}, precision="int8")
+    assert [double.BuilderFlag.INT8 in built.flags for built in double._built] == [True, True]
 
 
 @pytest.mark.parametrize("version", ["8.6.2", "11.1.0"])
