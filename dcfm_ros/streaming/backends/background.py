@@ -42,4 +42,5 @@ def lower_priority() -> None:
     # PRIO_PROCESS with a thread's id means that thread alone on Linux; elsewhere it would be another thing.
     if os.uname().sysname == "Linux":
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 class CudaDevice:
     """Frames have a stream of high priority, the thread inside `background` one of low.
 
-    name: "auto", "cuda" or "cuda:N". Raises BackendError for any other and when there is no such device.
+    name: "auto", "cuda" or "cuda:N"; then the device's own. Raises BackendError for any other and when there is no such
+    device.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,6 +30,7 @@ class CudaDevice:
         self.device = torch.device("cuda", int(index or 0))
         if self.device.index >= torch.cuda.device_count():
             raise BackendError(f"device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices here")
+        self.name = torch.cuda.get_device_name(self.device)
         self._frames = torch.cuda.Stream(self.device, priority=-1)
         self._beside = torch.cuda.Stream(self.device, priority=0)
         self._thread = threading.local()
@@ -71,6 +73,15 @@ class CudaDevice:
         # torch keeps the pinned memory from being used again before it was read.
         return pinned.to(self.device, non_blocking=True)
 
+    def download(self, *tensors: Tensor) -> list[np.ndarray]:
+        """Waits once, for all that the caller's stream was asked for."""
+        pinned = [torch.empty(each.shape, dtype=each.dtype, pin_memory=True) for each in tensors]
+        for place, each in zip(pinned, tensors, strict=True):
+            place.copy_(each, non_blocking=True)
+        self._stream.synchronize()
+        # Pinned memory is scarce, and callers may keep masks for long.
+        return [place.numpy().copy() for place in pinned]
+
     def hand_over(self, feature: Tensor) -> None:
         """Before the thread beside the stream gives `feature` to the frames: it must be there, or frames would wait."""
         if self.is_background:
@@ -88,7 +99,7 @@ class CudaDevice:
             finally:
                 graph.capture_end()
         except (RuntimeError, BackendError) as error:
-            log.warning("CUDA cannot record TensorRT's work here (%s); it is enqueued anew for each frame", error)
+            log.warning("CUDA cannot record the network's work here (%s); it is enqueued anew for each frame", error)
             return None
         return graph.replay
 

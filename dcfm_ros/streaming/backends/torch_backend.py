@@ -148,9 +148,10 @@ class CpuRunner:
 def _runner(device: torch.device, num_threads: int) -> Runner:
     if device.type == "cpu":
         return CpuRunner(num_threads)
+    from dcfm_ros.streaming.backends.cuda_device import CudaDevice
     from dcfm_ros.streaming.backends.torch_cuda import CudaRunner
 
-    return CudaRunner(device)
+    return CudaRunner(CudaDevice(str(device)))
 
 
 def _device(name: str) -> torch.device:

@@ -25,20 +25,19 @@ _BAND_BYTES = 1 << 24
 class CudaRunner:
     """Each part is recorded as a CUDA graph when it is called again with the same shapes.
 
-    The host waits for the device only where it needs a result: see `download` and `ids`. Raises BackendError when
-    there is no such device.
+    The host waits for the device only where it needs a result: see `download` and `ids`.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = CudaDevice(str(device))
+    def __init__(self, device: CudaDevice) -> None:
+        self._device = device
         # Byte-equal masks between runs, for which nothing may be tuned by time; and fp32 that is float32 throughout.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self._recordings: OrderedDict[Any, Callable[..., Tensor] | None] = OrderedDict()
         with self._device.selected():
-            self._decide = _decide_of(self._device.device)
-        self.name = torch.cuda.get_device_name(self._device.device)
+            self._decide = _decide_of(device.device)
+        self.name = device.name
 
     def upload(self, array: np.ndarray) -> Tensor:
         """Through pinned memory; returns before the copy is done."""
@@ -48,7 +47,7 @@ class CudaRunner:
     def download(self, tensor: Tensor) -> np.ndarray:
         """Waits until the tensor is there."""
         with self._device.selected():
-            return tensor.cpu().numpy()
+            return self._device.download(tensor)[0]
 
     def run(self, part: nn.Module, *inputs: Tensor) -> Tensor:
         """`part(*inputs)`, enqueued; in `background`, computed."""
@@ -66,13 +65,8 @@ class CudaRunner:
         with self._device.selected(), torch.inference_mode():
             first, *others = (each[0] for each in logits)
             decided = self._decide(sum((other.float() for other in others), first), size, confidence)
-            # Both copies first, then one wait.
-            hosts = [None if each is None else _pinned_like(each).copy_(each, non_blocking=True) for each in decided]
-            torch.cuda.current_stream().synchronize()
-        # Callers may keep masks for long: not in pinned memory.
-        ids, max_softmax = (None if host is None else host.numpy().copy() for host in hosts)
-        assert ids is not None
-        return ids, max_softmax
+            ids, *rest = self._device.download(*(each for each in decided if each is not None))
+        return ids, rest[0] if rest else None
 
     def background(self) -> AbstractContextManager[None]:
         """A stream of low priority, of whose results the frames' stream never waits for one that is not there yet."""
@@ -102,7 +96,7 @@ class CudaRunner:
             for place, each in zip(fixed, given, strict=True):
                 place.copy_(each)
             replay()
-            return outputs[0].clone()
+            return outputs[-1].clone()
 
         return recording
 
@@ -144,7 +138,3 @@ def _decide_of(device: torch.device) -> Decide:
         log.warning("Triton does not run here (%s); class ids are decided by torch, in bands", error)
         return ids_in_bands
     return ids_in_one_kernel
-
-
-def _pinned_like(tensor: Tensor) -> Tensor:
-    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
