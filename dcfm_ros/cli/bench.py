@@ -19,6 +19,7 @@ from rich.table import Table
 from dcfm_ros.cli.bench_machine import device_name, measured_energy, peak_memory_mb, versions
 from dcfm_ros.cli.bench_network import Eager, Row, Times, measure
 from dcfm_ros.cli.bench_streams import Streams, measure_streams
+from dcfm_ros.cli.options import SizeType
 from dcfm_ros.cli.passes import Source, run_pass
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.imaging.frame import Frame
@@ -37,23 +38,13 @@ _AT_SPEED = (200, 245)  # frames of the rendered drive
 _STREAMS_HZ, _STREAMS_S = 10.0, 20.0
 
 
-class _Size(click.ParamType):
-    name = "HxW"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        height, _, width = str(value).partition("x")
-        if not (height.isdigit() and width.isdigit()):
-            self.fail(f"{value!r} is no size; expected a height and a width, like 360x480", parameter, context)
-        return int(height), int(width)
-
-
 @click.command()
 @click.option(
     "--weights",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help=f"Default: those that ship, and random ones of {RANDOM}.",
 )
-@click.option("--size", type=_Size(), help="Of the network's input. Default: what the weights were trained at.")
+@click.option("--size", type=SizeType(), help="Of the network's input. Default: what the weights were trained at.")
 @click.option(
     "--backend",
     "backends",

@@ -50,7 +50,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 )
 @click.option("--split", help=f"Of DATASET. Default: {_DEFAULT_SPLIT}, and none of a folder.")
 @click.option("--only", default="*", show_default=True, help="Only the frames whose stem matches this pattern.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Default: those that ship.")
+@click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @click.option("--mode", type=click.Choice(MODES), default="causal", show_default=True)
 @stream_options
 @backend_options(default="torch")

@@ -14,6 +14,7 @@ import onnx
 import torch
 from rich.console import Console
 
+from dcfm_ros.cli.options import SizeType
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.deploy.exported import KINDS, Exported, ExportError, new_folder, write_document
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
@@ -36,17 +37,6 @@ _TOLERANCES = {"fp32": (1e-3, 0.9995), "fp16": (0.02, 0.995), "bf16": (0.05, 0.9
 _CHECKED_FRAMES = 3
 
 
-class _Size(click.ParamType):
-    name = "HEIGHTxWIDTH"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Size:
-        """(height, width) in pixels."""
-        height, sign, width = str(value).partition("x")
-        if not (sign and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-            self.fail(f"{value!r}; expected HEIGHTxWIDTH, as in 360x480", parameter, context)
-        return int(height), int(width)
-
-
 @dataclass(frozen=True)
 class Agreement:
     """difference: the largest of logits, and largest: the largest logit. same: share of pixels with the same class."""
@@ -59,8 +49,8 @@ class Agreement:
 @click.command()
 @click.argument("weights", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--format", "kind", type=click.Choice(tuple(KINDS)), default="onnx", show_default=True)
-@click.option("--size", type=_Size(), help="Of the network's input. Default: any, chosen when it runs.")
-@click.option("--ids-size", type=_Size(), help="Of the masks: adds a graph that makes them, for runtimes on a GPU.")
+@click.option("--size", type=SizeType(), help="Of the network's input. Default: any, chosen when it runs.")
+@click.option("--ids-size", type=SizeType(), help="Of the masks: adds a graph that makes them, for runtimes on a GPU.")
 @click.option("--precision", type=click.Choice(tuple(_TOLERANCES)), help="Default: fp32; of tensorrt fp16.")
 @click.option(
     "--calibrate", type=click.Path(exists=True, path_type=Path), help="For int8: a bag, video or folder like in use."

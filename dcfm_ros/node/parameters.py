@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from dcfm_ros.imaging.motion import ALIGNMENTS
 from dcfm_ros.streaming import Schedule, create_schedule
+from dcfm_ros.streaming.backends.base import PRECISIONS
 from dcfm_ros.streaming.backends.select import BACKENDS
 from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES
 from dcfm_ros.streaming.segmenter import KEYFRAME_MODES
@@ -46,9 +47,19 @@ class Parameter:
 
 
 PARAMETERS = (
-    Parameter("weights", "", "Weights file (safetensors); empty: the weights that ship with the package."),
-    Parameter("backend", "torch", "What runs the network.", choices=BACKENDS),
-    Parameter("device", "auto", "auto, cpu, cuda or cuda:N. A device that is not there is an error."),
+    Parameter(
+        "weights",
+        "",
+        "Weights file (safetensors), or a folder that dcfm export wrote; empty: the weights that ship.",
+    ),
+    Parameter("backend", "auto", "What runs the network; auto: the fastest that runs here.", choices=BACKENDS),
+    Parameter("device", "auto", "auto, cpu, cuda, cuda:N or gpu (Intel's). A device that is not there is an error."),
+    Parameter(
+        "precision",
+        "auto",
+        "What the network computes in; auto: as exported, else the fastest that keeps the masks. int8 is exported.",
+        choices=PRECISIONS,
+    ),
     Parameter("num_threads", 0, "CPU threads of the network; 0: the backend's own choice.", minimum=0, maximum=1024),
     Parameter(
         "mode",
@@ -173,6 +184,7 @@ class Settings:
     weights: str
     backend: str
     device: str
+    precision: str
     num_threads: int
     mode: str
     align: str

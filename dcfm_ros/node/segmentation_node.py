@@ -77,7 +77,9 @@ class SegmentationNode(LifecycleNode):
         """Load the weights and build the backend; the parameters hold from here on."""
         settings = read_settings(self)
         try:
-            backend = create_backend(settings.weights, settings.backend, settings.device, settings.num_threads)
+            backend = create_backend(
+                settings.weights, settings.backend, settings.device, settings.num_threads, settings.precision
+            )
             self._segmenter = StreamSegmenter(
                 backend,
                 settings.create_schedule(),
@@ -96,6 +98,8 @@ class SegmentationNode(LifecycleNode):
         self._settings = settings
         self._problem = ""
         self.get_logger().info(f"{backend.config.name}, {backend.description}, {settings.mode}")
+        if backend.selection:
+            self.get_logger().info(f"this backend is {backend.selection}")
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dcfm_ros.deploy.exported import is_exported, read_exported
@@ -30,10 +30,11 @@ class Graphs:
         """Raises BackendError for an image whose (height, width) the graphs do not take."""
         if self.size is not None and size != self.size:
             raise BackendError(
-                f"input_size is {size[0]}x{size[1]}, but these graphs were exported for {self.size[0]}x{self.size[1]}"
+                f"the network's input is {size[0]}x{size[1]}, but its graphs were exported for another size; set "
+                f"input_size to [{self.size[0]}, {self.size[1]}]"
             )
         if any(side % self.config.size_multiple for side in size):
-            raise BackendError(f"input_size is {size}; expected multiples of {self.config.size_multiple}")
+            raise BackendError(f"the network's input is {size}; expected multiples of {self.config.size_multiple}")
 
 
 def load_graphs(weights: str | os.PathLike[str], kinds: tuple[str, ...], half: bool = False) -> Graphs:
@@ -47,7 +48,9 @@ def load_graphs(weights: str | os.PathLike[str], kinds: tuple[str, ...], half: b
         if exported.kind not in kinds:
             raise BackendError(f"{folder} was exported as {exported.kind}; expected {' or '.join(kinds)}")
         parts = {part: exported.path(folder, part) for part in exported.parts}
-        return Graphs(exported.config, parts, exported.precision, exported.size, exported.ids_size)
+        # Frames are brought to about this size where nobody says another.
+        config = replace(exported.config, input_size=exported.size or exported.config.input_size)
+        return Graphs(config, parts, exported.precision, exported.size, exported.ids_size)
     try:
         from dcfm_ros.deploy.onnx_graphs import onnx_graphs
         from dcfm_ros.model import load_weights
