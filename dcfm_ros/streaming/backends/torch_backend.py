@@ -18,7 +18,7 @@ from dcfm_ros.streaming.backends.base import BackendError
 from dcfm_ros.streaming.backends.graphs import checked_precision
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-# The first is what "auto" means. On CPUs that have bfloat16 it halves a keyframe's time and no other frame's.
+# The first is what "auto" means: on the CPU the reference's masks, though bfloat16, where it has that, halves the time.
 _PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}
 
 
