@@ -35,7 +35,7 @@ from dcfm_ros.weights import DEFAULT_WEIGHTS
 RANDOM = "cityscapes_resnet18"
 _SIZES = {RANDOM: (512, 1024)}
 _AT_SPEED = (200, 245)  # frames of the rendered drive
-_STREAMS_HZ, _STREAMS_S = 10.0, 20.0
+_STREAMS_HZ = 10.0
 
 
 @click.command()
@@ -43,6 +43,12 @@ _STREAMS_HZ, _STREAMS_S = 10.0, 20.0
     "--weights",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help=f"Default: those that ship, and random ones of {RANDOM}.",
+)
+@click.option(
+    "--exported",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Also a folder that `dcfm export` made of these weights, on each backend.",
 )
 @click.option("--size", type=SizeType(), help="Of the network's input. Default: what the weights were trained at.")
 @click.option(
@@ -61,6 +67,7 @@ _STREAMS_HZ, _STREAMS_S = 10.0, 20.0
 @click.option("--streams", default=0, type=click.IntRange(min=0), help="Also so many cameras at 10 Hz on one device.")
 @click.option("--keyframe-mode", type=click.Choice(KEYFRAME_MODES), default="async", help="Of these cameras.")
 @click.option("--batch/--no-batch", default=False, help="Of these cameras: shallow features of a round in one pass.")
+@click.option("--seconds", default=20.0, type=click.FloatRange(0.5), help="Of these cameras.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", default=0, help="CPU threads; 0: the backend's own choice.")
 @click.option("--node/--no-node", default=True, help="Also measure what the ROS node adds to a frame.")
@@ -68,6 +75,7 @@ _STREAMS_HZ, _STREAMS_S = 10.0, 20.0
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
 def command(
     weights: Path | None,
+    exported: tuple[Path, ...],
     size: tuple[int, int] | None,
     backends: tuple[str, ...],
     precision: tuple[str, ...],
@@ -77,6 +85,7 @@ def command(
     streams: int,
     keyframe_mode: KeyframeMode,
     batch: bool,
+    seconds: float,
     device: str,
     threads: int,
     node: bool,
@@ -87,9 +96,12 @@ def command(
     console = Console()
     document: dict[str, Any] = {"device": device_name(), "versions": versions(), "rows": [], "streams": []}
     names = [name for name in BACKENDS if name != "auto"] if "all" in backends else list(backends)
-    with tempfile.TemporaryDirectory() as folder, measured_energy() as energy:
-        for path in [weights] if weights else _cases(Path(folder)):
-            made = list(_made(console, path, names, precision, device, threads, required="all" not in backends))
+    with tempfile.TemporaryDirectory() as scratch, measured_energy() as energy:
+        for path in [weights] if weights else _cases(Path(scratch)):
+            wanted = [(path, name, one) for name in names for one in precision]
+            if path == (weights or DEFAULT_WEIGHTS):
+                wanted += [(folder, name, "auto") for folder in exported for name in names]
+            made = list(_made(console, wanted, device, threads, required="all" not in backends))
             at = size or _SIZES.get(path.stem) or made[0].config.input_size
             frames = _street(at)
             torch_device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -99,24 +111,22 @@ def command(
             for row, times in rows:
                 console.print(_stages_table(row, times))
             if streams:
-                measured = measure_streams(
-                    made[0], frames, streams, _STREAMS_HZ, _STREAMS_S, align, keyframe_mode, batch
-                )
+                measured = measure_streams(made[0], frames, streams, _STREAMS_HZ, seconds, align, keyframe_mode, batch)
                 document["streams"].append(asdict(measured))
                 console.print(_streams_table(measured))
     document |= {"peak_memory_mb": peak_memory_mb(), "energy": asdict(energy)}
     console.print(f"{document['device']}; {', '.join(f'{name} {v}' for name, v in document['versions'].items())}")
     told = f"{energy.joules:.0f} J in all ({energy.source})" if energy.joules is not None else "energy is not told here"
     console.print(f"Peak memory of this process {document['peak_memory_mb']:.0f} MB; {told}.")
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(document, indent=2) + "\n")
     if node and importlib.util.find_spec("rclpy"):
         console.print(_node_overhead(device, threads))
     if training and importlib.util.find_spec("accelerate"):
         from dcfm_ros.cli.bench_training import training_table  # needs what the extra `train` brings
 
         console.print(training_table(device, threads))
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def _cases(folder: Path) -> Iterator[Path]:
@@ -131,30 +141,25 @@ def _cases(folder: Path) -> Iterator[Path]:
 
 
 def _made(
-    console: Console,
-    weights: Path,
-    names: Sequence[str],
-    precisions: Sequence[str],
-    device: str,
-    threads: int,
-    required: bool,
+    console: Console, wanted: Sequence[tuple[Path, str, str]], device: str, threads: int, required: bool
 ) -> Iterator[Backend]:
-    """The backends; where they are not all `required`, those that do not run here are told and left out."""
+    """The backends of these weights, names and precisions; where they are not all `required`, those that do not run
+    here are told and left out.
+    """
     found = 0
-    for name in names:
-        for precision in precisions:
-            try:
-                backend = create_backend(weights, name, device, threads, precision)
-            except ValueError as error:
-                if required:
-                    raise
-                console.print(f"[dim]{name} {precision}: {error}[/dim]")
-                continue
-            found += 1
-            console.print(backend.description)
-            yield backend
+    for weights, name, precision in wanted:
+        try:
+            backend = create_backend(weights, name, device, threads, precision)
+        except ValueError as error:
+            if required:
+                raise
+            console.print(f"[dim]{name} {precision}: {error}[/dim]")
+            continue
+        found += 1
+        console.print(backend.description)
+        yield backend
     if not found:
-        raise ValueError(f"none of the backends {', '.join(names)} runs on device {device!r}; expected one")
+        raise ValueError(f"no backend of {', '.join(name for _, name, _ in wanted)} runs on device {device!r}")
 
 
 def _street(size: tuple[int, int]) -> list[Frame]:
