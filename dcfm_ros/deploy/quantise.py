@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 QUANTISED = ("shallow", "common")
 
@@ -35,10 +36,11 @@ def quantised(graphs: Mapping[str, bytes], images: Sequence[np.ndarray], signed:
 
 def _quantised(graph: bytes, inputs: list[dict[str, np.ndarray]], signed: bool) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        source, prepared, target = (Path(folder) / f"{stage}.onnx" for stage in ("float", "prepared", "int8"))
         source.write_bytes(graph)
+        quant_pre_process(str(source), str(prepared), skip_optimization=True, skip_symbolic_shape=True)
         quantize_static(
-            source,
+            prepared,
             target,
             _Reader(inputs),
             quant_format=QuantFormat.QDQ,
