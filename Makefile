@@ -52,7 +52,7 @@ lint: $(ready) ## Check style and types
 	@$(bin)/mypy
 
 bench: $(ready) ## Measure latency on this machine
-	@$(bin)/dcfm bench
+	@$(bin)/dcfm bench --streams 6
 
 clean: ## Remove caches and what builds and the demo left; .venv and runs/ stay
 	@rm -rf build install log dist demo_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

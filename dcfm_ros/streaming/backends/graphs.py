@@ -38,10 +38,11 @@ class Graphs:
 
 
 def load_graphs(weights: str | os.PathLike[str], kinds: tuple[str, ...], half: bool = False) -> Graphs:
-    """The graphs of a folder that `dcfm export` wrote, of one of `kinds`, or of a weights file, which needs torch.
+    """The graphs of a folder that `dcfm export` wrote, of one of `kinds`, or of a weights file.
 
-    half: make those of a weights file in float16. Raises BackendError for a folder of another kind or without torch,
-    ExportError and WeightsError for what cannot be read.
+    half: make those of a weights file in float16.
+    Raises BackendError for a folder of another kind, or without torch and onnx where they are needed; ExportError and
+    WeightsError for what cannot be read.
     """
     if is_exported(weights):
         folder, exported = Path(weights), read_exported(weights)
@@ -52,12 +53,14 @@ def load_graphs(weights: str | os.PathLike[str], kinds: tuple[str, ...], half: b
         config = replace(exported.config, input_size=exported.size or exported.config.input_size)
         return Graphs(config, parts, exported.precision, exported.size, exported.ids_size)
     try:
+        import onnx  # noqa: F401 (torch's exporter needs it, and would say so in the middle of its work)
+
         from dcfm_ros.deploy.onnx_graphs import onnx_graphs
         from dcfm_ros.model import load_weights
     except ModuleNotFoundError as error:
         raise BackendError(
-            f"{weights} is a weights file, which only torch reads, and {error.name!r} is not installed here; "
-            "pip install torch, or give a folder that `dcfm export` wrote on another machine"
+            f"{weights} is a weights file, and making graphs of it needs {error.name!r}, which is not installed here; "
+            "pip install torch onnx, or give a folder that `dcfm export` wrote on another machine"
         ) from error
     model = load_weights(weights)
     return Graphs(model.config, onnx_graphs(model.half() if half else model))
