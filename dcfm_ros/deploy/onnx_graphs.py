@@ -8,6 +8,7 @@ import io
 import warnings
 from typing import Any
 
+import onnx  # noqa: F401 (torch's exporter needs it, and would say so in the middle of its work)
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -53,8 +53,6 @@ def load_graphs(weights: str | os.PathLike[str], kinds: tuple[str, ...], half: b
         config = replace(exported.config, input_size=exported.size or exported.config.input_size)
         return Graphs(config, parts, exported.precision, exported.size, exported.ids_size)
     try:
-        import onnx  # noqa: F401 (torch's exporter needs it, and would say so in the middle of its work)
-
         from dcfm_ros.deploy.onnx_graphs import onnx_graphs
         from dcfm_ros.model import load_weights
     except ModuleNotFoundError as error:
