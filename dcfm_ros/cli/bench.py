@@ -171,8 +171,9 @@ def _street(size: tuple[int, int]) -> list[Frame]:
 def _rows_table(rows: Sequence[Row]) -> Table:
     """Times as ratios to the plain full network of the same run."""
     first = rows[0]
-    table = Table(box=None, header_style="bold", title=f"{first.config}, {first.size[0]}x{first.size[1]}")
-    table.add_column("")
+    title = f"{first.config}, {first.size[0]}x{first.size[1]}"
+    table = Table(box=None, header_style="bold", title=title, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
     for heading in ("full ms", "other ms", "full", "other", "K=5", "K=10", "async", "sync", "agrees"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_row("eager", f"{first.full_eager_ms:.1f}", "", "1.00", "", "1.0x", "1.0x", "", "", "")

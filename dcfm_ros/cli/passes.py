@@ -80,6 +80,9 @@ def run_pass(
         if player.returncode == 130:
             raise KeyboardInterrupt
         if player.returncode:
+            for process, name in ((node, "segmentation_node"), (recorder, "recorder")):
+                if process.poll():  # then the player found nobody to play to
+                    raise _failure(name, process.returncode, output)
             raise PassError(f"the player ended with code {player.returncode}")
         _wait_until_idle(output)
         _stop(recorder, "recorder", output)
