@@ -176,7 +176,10 @@ def test_the_precision_of_a_folder_is_its_own(graphs: dict[str, bytes], folder: 
 
 
 def test_weights_that_cannot_be_read_are_no_reason_to_try_another_backend(tmp_path: Path, no_gpu: None) -> None:
-    with pytest.raises(WeightsError, match="is not there"):
+    with pytest.raises(BackendError, match=r"none\.safetensors is not there"):
         create_backend(tmp_path / "none.safetensors")
+    (tmp_path / "text.safetensors").write_text("text")
+    with pytest.raises(WeightsError, match="is not a whole safetensors file"):
+        create_backend(tmp_path / "text.safetensors")
     with pytest.raises(ExportError, match="expected a folder that `dcfm export` wrote"):
         create_backend(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from dcfm_ros.deploy.exported import is_exported
 from dcfm_ros.streaming.backends.base import Backend, BackendError
@@ -30,6 +31,8 @@ def create_backend(
     if name not in BACKENDS:
         raise BackendError(f"backend is {name!r}; expected one of {', '.join(BACKENDS)}")
     weights = weights or DEFAULT_WEIGHTS
+    if not Path(weights).exists():
+        raise BackendError(f"{weights} is not there; expected a weights file, or a folder that `dcfm export` wrote")
     if name != "auto":
         return _create(name, weights, device, num_threads, precision)
     passed_over: list[str] = []
