@@ -18,7 +18,7 @@ from dcfm_ros.imaging.motion import ALIGNMENTS, Align, Motion, motion_between, s
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.keyframes import ComingKeyframe, Keyframe, KeyframeWorker
 from dcfm_ros.streaming.result import STAGES, Segmentation
-from dcfm_ros.streaming.schedules import Decision, FixedInterval, Recorded, Schedule, Situation
+from dcfm_ros.streaming.schedules import MEASURES, Decision, FixedInterval, Recorded, Schedule, Situation
 
 Mode = Literal["causal", "bidirectional", "full"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -111,6 +111,8 @@ class StreamSegmenter:
         self._coming: ComingKeyframe | None = None
         self._pushed = 0
         self._forced = False
+        self._summed_since = -1
+        self._sums: dict[str, float] = {}
         self.restart("first")
 
     def push(
@@ -289,16 +291,19 @@ class StreamSegmenter:
         return replace(waiting, decision=decision)
 
     def _measured(self, situation: Situation, waiting: _Waiting, last: Keyframe) -> Situation:
-        """The situation with what the schedule asks for, against the last keyframe.
+        """The situation with what the schedule asks for, summed over the frames since the last keyframe.
 
         Infinite where a schedule that asks came after the keyframe, which then kept nothing to compare with.
         """
+        if self._summed_since != last.number:
+            self._summed_since, self._sums = last.number, dict.fromkeys(MEASURES, 0.0)
         if "motion" in self.schedule.measures:
-            moved = math.inf if last.grey is None else self._motion(waiting, last).magnitude
-            situation = replace(situation, motion=moved)
+            self._sums["motion"] += math.inf if last.grey is None else self._motion(waiting, last).magnitude
+            situation = replace(situation, motion=self._sums["motion"])
         if "change" in self.schedule.measures:
-            changed = math.inf if last.shallow is None else self.backend.change(waiting.shallow, last.shallow)
-            situation = replace(situation, change=changed)
+            reference = last.shallow
+            self._sums["change"] += math.inf if reference is None else self.backend.change(waiting.shallow, reference)
+            situation = replace(situation, change=self._sums["change"])
         return situation
 
     def _must_wait(self) -> bool:

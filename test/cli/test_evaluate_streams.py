@@ -73,7 +73,7 @@ def test_alignment_brings_reused_features_nearer_to_the_full_network(scored: Cal
 
 
 def test_another_schedule_makes_an_ordinary_run(scored: Callable[..., dict[str, Any]]) -> None:
-    scores = scored("--schedule", "adaptive", "--threshold", "0.03", "--min-interval", "2")
+    scores = scored("--schedule", "adaptive", "--threshold", "0.03", "--measure", "motion", "--min-interval", "2")
     assert scores["sparse"] is False
     assert sum(scores["labelled_by_distance"].values()) == 2
     assert 1 < scores["keyframes"] <= 4

@@ -53,9 +53,9 @@ def test_without_stamps_no_age_can_be_promised() -> None:
 def test_adaptive_takes_keyframes_where_the_picture_changes() -> None:
     assert decided(Adaptive(0.05), 50, measured=lambda gap: 0.001) == {0: "first"}  # parked
     turning = decided(Adaptive(0.05), 7, measured=lambda gap: 0.03 * gap)
-    assert turning == {0: "first", 2: "motion 0.060", 4: "motion 0.060", 6: "motion 0.060"}
-    assert decided(Adaptive(0.05, "change"), 3, measured=lambda gap: 0.06)[1] == "change 0.060"
-    assert (Adaptive(1).measures, Adaptive(1, "change").measures, FixedInterval(1).measures) == (
+    assert turning == {0: "first", 2: "change 0.060", 4: "change 0.060", 6: "change 0.060"}
+    assert decided(Adaptive(0.05, "motion"), 3, measured=lambda gap: 0.06)[1] == "motion 0.060"
+    assert (Adaptive(1, "motion").measures, Adaptive(1).measures, FixedInterval(1).measures) == (
         ("motion",),
         ("change",),
         (),
@@ -88,10 +88,10 @@ def test_bounds_hold_around_another_schedule() -> None:
     assert decided(parked, 13) == {0: "first", 6: "max interval", 12: "max interval"}
     shaken = Bounded(Adaptive(0.05), min_interval=3)
     assert list(decided(shaken, 7, measured=lambda gap: 1.0)) == [0, 3, 6]
-    assert shaken.decide(Situation(1, 0, motion=1.0)).reason == "too soon"
+    assert shaken.decide(Situation(1, 0, change=1.0)).reason == "too soon"
     old = Bounded(Adaptive(0.05), max_age_s=0.4)
     assert decided(old, 9) == {0: "first", 4: "max age", 8: "max age"}
-    assert shaken.measures == ("motion",)
+    assert shaken.measures == ("change",)
 
 
 @given(st.integers(1, 8), st.integers(0, 8), st.lists(st.floats(0, 0.2), min_size=1, max_size=40))
@@ -106,7 +106,7 @@ def test_every_schedule_has_a_name() -> None:
     made = {
         "fixed": FixedInterval(7),
         "max_age": MaxAge(0.4),
-        "adaptive": Bounded(Adaptive(0.03, "change"), max_age_s=0.4),
+        "adaptive": Bounded(Adaptive(0.03, "motion"), max_age_s=0.4),
         "budget": Bounded(Budget(50, 100, 10), max_age_s=0.4),
     }
     for name in SCHEDULES:
@@ -115,12 +115,12 @@ def test_every_schedule_has_a_name() -> None:
             interval=7,
             max_age_s=0.0 if name == "fixed" else 0.4,
             threshold=0.03,
-            measure="change",
+            measure="motion",
             budget_ms=50,
             costs_ms=(100, 10),
         )
         assert schedule == made[name]
-    assert create_schedule("adaptive", min_interval=3) == Bounded(Adaptive(0.02), 3)
+    assert create_schedule("adaptive", min_interval=3) == Bounded(Adaptive(0.06), 3)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_every_schedule_has_a_name() -> None:
     [
         (lambda: create_schedule("sometimes"), "schedule is 'sometimes'; expected one of fixed, max_age"),
         (lambda: create_schedule("max_age"), "largest keyframe age is 0.0; expected more than 0"),
-        (lambda: create_schedule("adaptive", threshold=0), "threshold of motion is 0; expected more than 0"),
+        (lambda: create_schedule("adaptive", threshold=0), "threshold of change is 0; expected more than 0"),
         (lambda: Adaptive(1, "hue"), "measure is 'hue'; expected motion or change"),
         (lambda: Budget(10, 100, 20), "budget is 10 ms; expected more than the 20 ms"),
         (lambda: Budget(50, 10, 20), "expected more than 0, and keyframes to cost no less"),
