@@ -80,7 +80,7 @@ class SegmentationNode(LifecycleNode):
             backend = create_backend(
                 settings.weights, settings.backend, settings.device, settings.num_threads, settings.precision
             )
-            self._segmenter = StreamSegmenter(
+            segmenter = StreamSegmenter(
                 backend,
                 settings.create_schedule(),
                 mode=settings.mode,  # type: ignore[arg-type]
@@ -90,12 +90,12 @@ class SegmentationNode(LifecycleNode):
                 keyframe_mode=settings.keyframe_mode,  # type: ignore[arg-type]
                 swap_after=settings.swap_after,
             )
-            self._segmenter.warm_up(*(settings.input_size or backend.config.input_size))
+            segmenter.warm_up(*(settings.input_size or backend.config.input_size))
         except (ValueError, RuntimeError, ImportError) as error:
             self._problem = str(error)
             self.get_logger().error(f"cannot be configured: {error}")
             return TransitionCallbackReturn.FAILURE
-        self._settings = settings
+        self._segmenter, self._settings = segmenter, settings
         self._problem = ""
         self.get_logger().info(f"{backend.config.name}, {backend.description}, {settings.mode}")
         if backend.selection:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.streaming.result import Segmentation
-from dcfm_ros.streaming.schedules import InTurn
+from dcfm_ros.streaming.schedules import InTurn, Recorded
 from dcfm_ros.streaming.segmenter import StreamSegmenter
 
 
@@ -44,7 +44,8 @@ class CameraGroup:
         self._backend = next(iter(segmenters.values())).backend
         self._batch = batch
         for segmenter in self.segmenters.values():
-            segmenter.schedule = InTurn(segmenter.schedule, keyframes_a_round)
+            if not isinstance(segmenter.schedule, Recorded):  # whose turns were taken when it was recorded
+                segmenter.schedule = InTurn(segmenter.schedule, keyframes_a_round)
 
     def push(self, frames: Mapping[str, Frame]) -> Round:
         """The next frame of some cameras, at most one of each. One that fails begins a new stream, alone.

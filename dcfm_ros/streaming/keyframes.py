@@ -17,7 +17,7 @@ class Keyframe:
     """A common feature and where it is from.
 
     common: None as long as it is not computed. index: in its stream; number: among all frames of the segmenter.
-    grey: its small picture (see `motion`), shallow: its F_in; each only where somebody compares frames with it.
+    grey: its small picture (see `imaging.motion`), shallow: its F_in; each only where somebody compares frames with it.
     """
 
     index: int

@@ -58,7 +58,7 @@ class StreamSegmenter:
     max_stamp_gap_s: a stamp further ahead than this begins a new stream; so does one that goes back, and another size
     or encoding. Equal stamps do not, nor does a zero stamp, which says nothing.
     align: whether a keyframe's common feature is moved to where the picture is now; "none" is the paper's reuse as it
-    is, "flow" by optical flow, "shift" by one shift for the whole picture. See `motion`.
+    is, "flow" by optical flow, "shift" by one shift for the whole picture. See `imaging.motion`.
     keyframe_mode: "sync" waits for a keyframe's deep half; "async" (causal only) computes it beside the stream, which
     goes on with the last common feature until then. A stream's first keyframe is always waited for, and none begins
     while another is computed.

@@ -10,7 +10,7 @@ from fake_backend import FakeBackend, frame
 
 from dcfm_ros.streaming import FixedInterval, StreamSegmenter, create_schedule
 from dcfm_ros.streaming.cameras import CameraGroup, NewestFrames
-from dcfm_ros.streaming.schedules import InTurn
+from dcfm_ros.streaming.schedules import InTurn, Recorded
 
 NAMES = ("front", "left", "right")
 
@@ -57,6 +57,17 @@ def test_more_keyframes_a_round_can_be_allowed() -> None:
     backend = FakeBackend()
     cameras = CameraGroup({name: StreamSegmenter(backend, FixedInterval(2)) for name in NAMES}, keyframes_a_round=2)
     assert [len(names) for names in keyframes(cameras, 6)] == [3, 0, 2, 1, 2, 1]
+
+
+def test_a_recorded_run_is_followed_whatever_the_turns() -> None:
+    live = group(FakeBackend(), interval=3)
+    rounds = [live.push({name: frame(v) for name, v in values(n).items()}).results for n in range(8)]
+    backend = FakeBackend()
+    records = {name: Recorded.of(results[name][0] for results in rounds) for name in NAMES}
+    replay = CameraGroup({name: StreamSegmenter(backend, record) for name, record in records.items()})
+    again = keyframes(replay, 8)
+    assert again == [{n for n, (result,) in results.items() if result.is_keyframe} for results in rounds]
+    assert again[3:6] == [{"front"}, {"left"}, {"right"}]
 
 
 def test_frames_that_arrive_together_are_encoded_together_where_sizes_agree() -> None:

@@ -45,7 +45,6 @@ class OpenVinoBackend:
         self._wanted = checked_precision(precision, allowed, self._graphs.precision, f"OpenVINO on this {self._device}")
         self.config = self._graphs.config
         self.selection = ""
-        self._models: dict[str, Any] = {}
         self._requests: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._background = BackgroundThread()
         self._beside: tuple[tuple[int, ...], Any] = ((), None)
