@@ -21,27 +21,10 @@ from rclpy.qos import QoSProfile
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
-from dcfm_ros.node.messages import Timing, read_timing, stamp_ns
+from dcfm_ros.node.messages import stamp_ns
 from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.recordings.writers import MaskWriter, VideoWriter
-
-TIMING_COLUMNS = (
-    "index",
-    "stamp",
-    "is_keyframe",
-    "reason",
-    "age_frames",
-    "age_s",
-    "prepare_ms",
-    "shallow_ms",
-    "motion_ms",
-    "common_ms",
-    "align_ms",
-    "decide_ms",
-    "background_ms",
-    "latency_ms",
-)
-
+from dcfm_ros.streaming.timing import TIMING_COLUMNS, read_timing, timing_row
 
 _MOST_INCOMPLETE = 200
 """How many frames may wait for a part: one that the node never made, or that was lost, does not come any more."""
@@ -131,16 +114,11 @@ class _Files:
         timing = read_timing(parts["timing"])
         if timing.index in self._rows:
             return  # the node's second answer to a frame that was sent again
-        self._rows[timing.index] = _row(stamp, timing)
+        self._rows[timing.index] = timing_row(stamp, timing)
         if self._masks is not None:
             self._masks.write(timing.index, _pixels(parts["mask"]))
         if self._video is not None:
             self._video.write(_pixels(parts["overlay"]))
-
-
-def _row(stamp: int, timing: Timing) -> dict[str, Any]:
-    values = {name: getattr(timing, name) for name in TIMING_COLUMNS if name != "stamp"}
-    return values | {"stamp": f"{stamp // 10**9}.{stamp % 10**9:09d}", "is_keyframe": int(timing.is_keyframe)}
 
 
 def _pixels(message: Image) -> np.ndarray:

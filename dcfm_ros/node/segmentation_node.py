@@ -26,6 +26,7 @@ from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.node.worker import RejectedError, Worker
 from dcfm_ros.streaming import Segmentation, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
+from dcfm_ros.streaming.timing import timing_of
 
 _LOG_PERIOD_S = 5.0
 
@@ -190,7 +191,7 @@ class SegmentationNode(LifecycleNode):
             latency_ms = (published_ns - result.received.steady_ns) / 1e6
             self._latencies.add(result.segmentation.is_keyframe, latency_ms)
             if self._timing.get_subscription_count():
-                timing = messages.timing_of(result.segmentation, latency_ms, labels)
+                timing = timing_of(result.segmentation, latency_ms, labels)
                 self._timing.publish(messages.timing_message(result.received.message.header, timing))
 
     def _publish_diagnostics(self) -> None:

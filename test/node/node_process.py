@@ -24,7 +24,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from dcfm_ros.node.messages import Timing, image_message, read_timing, stamp_ns
+from dcfm_ros.node.messages import image_message, stamp_ns
+from dcfm_ros.streaming.timing import Timing, read_timing
 
 SMALL = {"input_size": "[64, 96]"}
 """A network input that takes milliseconds."""

@@ -14,7 +14,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from dcfm_ros.imaging.encodings import EncodingError, to_rgb
-from dcfm_ros.node.messages import Timing, frame_of, image_message, read_timing, stamp_ns, timing_message
+from dcfm_ros.node.messages import frame_of, image_message, stamp_ns, timing_message
+from dcfm_ros.streaming.timing import Timing, read_timing
 
 milliseconds = st.floats(0, 1e4).map(lambda value: float(f"{value:.5g}"))
 
