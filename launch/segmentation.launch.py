@@ -1,9 +1,10 @@
 """Starts the segmentation node on a camera: ros2 launch dcfm_ros segmentation.launch.py image:=/front/image_raw."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -14,76 +15,166 @@ _CONFIG = Path(__file__).parent.parent / "config"
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 # The types that the node declares: launch would guess them from the text, and a file named 5 is no number.
-_OVERRIDES: dict[str, type] = {"weights": str, "keyframe_interval": int, "backend": str, "device": str}
+_OVERRIDES: dict[str, type] = {
+    "weights": str,
+    "keyframe_interval": int,
+    "backend": str,
+    "device": str,
+    "input_transport": str,
+    "use_sim_time": bool,
+}
+
+_SWITCH = ["true", "false"]
+_CAMERA = "{camera}"
+_BAG_DELAY_S = 5  # what comes while the network is still loading would be skipped
+_RESPAWN_DELAY_S = 2.0
+
+# Topics in the RViz file: of the camera that is taken when none is named, and of the node without a namespace.
+_RVIZ_IMAGE = "/camera/image_raw"
+_RVIZ_PICTURES = ("overlay", "color")
 
 
 def generate_launch_description() -> LaunchDescription:
     """The node makes its own lifecycle transitions (parameter `autostart`), so none are made here."""
     return LaunchDescription(
         [
-            DeclareLaunchArgument(
-                "image", default_value="/camera/image_raw", description="Topic with the camera's images."
+            _argument(
+                "image", "/camera/image_raw", "Topic with the camera's images; with `cameras`, one with {camera}."
             ),
-            DeclareLaunchArgument(
-                "weights", default_value="", description="Weights file; empty: the params file's, or the shipped ones."
+            _argument("camera_info", "", "Topic with its CameraInfo; empty: camera_info beside the images."),
+            _argument("input_transport", "", "Of the images; empty: the params file's.", ["", "raw", "compressed"]),
+            _argument("cameras", "", "Names of several cameras on one device, with commas between; empty: one camera."),
+            _argument("weights", "", "Weights file; empty: the params file's, or the shipped ones."),
+            _argument("params_file", str(_CONFIG / "segmentation.yaml"), "YAML file with the node's parameters."),
+            _argument("namespace", "", "Namespace of the node."),
+            _argument("keyframe_interval", "", "Frames from one keyframe to the next; empty: the params file's."),
+            _argument("backend", "", "What runs the network; empty: the params file's."),
+            _argument("device", "", "auto, cpu, cuda or cuda:N; empty: the params file's."),
+            _argument(
+                "use_sim_time", "", "Follow /clock, which a bag then gives; empty: the params file's.", ["", *_SWITCH]
             ),
-            DeclareLaunchArgument(
-                "params_file",
-                default_value=str(_CONFIG / "segmentation.yaml"),
-                description="YAML file with the node's parameters.",
-            ),
-            DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
-            DeclareLaunchArgument(
-                "keyframe_interval",
-                default_value="",
-                description="Frames from one keyframe to the next; empty: the params file's.",
-            ),
-            DeclareLaunchArgument(
-                "backend", default_value="", description="What runs the network; empty: the params file's."
-            ),
-            DeclareLaunchArgument(
-                "device", default_value="", description="auto, cpu, cuda or cuda:N; empty: the params file's."
-            ),
-            DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
-            DeclareLaunchArgument(
+            _argument("respawn", "false", "Start the node again when it ends.", _SWITCH),
+            _argument("bag", "", "Bag to play beside the node, which goes on when the bag has ended; empty: none."),
+            _argument("rviz", "false", "Show the image, the overlay and the classes in RViz.", _SWITCH),
+            _argument("log_level", "info", "debug, info, warn, error or fatal."),
+            _argument(
                 "dds_profile",
-                default_value="false",
-                choices=["true", "false"],
-                description="Use the shipped Fast DDS profile for large images, unless the environment names another.",
+                "false",
+                "Use the shipped Fast DDS profile for large images, unless the environment names another.",
+                _SWITCH,
             ),
-            OpaqueFunction(function=_set_dds_profile),
-            OpaqueFunction(function=_node),
+            OpaqueFunction(function=_actions),
         ]
     )
 
 
-def _set_dds_profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    wanted = LaunchConfiguration("dds_profile").perform(context) == "true"
-    if not wanted or any(context.environment.get(name) for name in _PROFILE_VARIABLES):
+def _argument(name: str, default: str, description: str, choices: list[str] | None = None) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
+
+
+def _actions(context: LaunchContext) -> list[SetEnvironmentVariable | ExecuteProcess]:
+    """All are made before any begins: a wrong argument starts nothing."""
+    arguments = context.launch_configurations
+    cameras = _cameras(arguments["cameras"])
+    remappings = _remappings(arguments, cameras)
+    actions = [*_dds_profile(arguments, context.environment), _segmentation(arguments, cameras, remappings)]
+    if arguments["bag"]:
+        actions.append(_bag(arguments))
+    if arguments["rviz"] == "true":
+        actions.append(_rviz(arguments, cameras, remappings))
+    return actions
+
+
+def _cameras(names: str) -> list[str]:
+    cameras = [name.strip() for name in names.split(",")] if names else []
+    for camera in cameras:
+        if not (camera.isascii() and camera.isidentifier()):
+            raise ValueError(f"cameras is {names!r}; expected names of letters and digits with commas between")
+    return cameras
+
+
+def _remappings(arguments: Mapping[str, str], cameras: list[str]) -> list[tuple[str, str]]:
+    """From the names in the node to the cameras' topics: each camera's images, then its CameraInfo."""
+    image = arguments["image"]
+    patterns = {"image": image, "camera_info": arguments["camera_info"] or _beside(image)}
+    for name, pattern in patterns.items():
+        if cameras and _CAMERA not in pattern:
+            raise ValueError(f"{name} is {pattern!r}; with cameras, expected {_CAMERA} in it, as in /{_CAMERA}/{name}")
+        if not cameras and _CAMERA in pattern:
+            raise ValueError(f"{name} is {pattern!r}; expected names for {_CAMERA}, as in cameras:=front,left")
+    if not cameras:
+        return list(patterns.items())
+    return [
+        (f"{camera}/{name}", pattern.replace(_CAMERA, camera))
+        for camera in cameras
+        for name, pattern in patterns.items()
+    ]
+
+
+def _beside(image: str) -> str:
+    """Where image_transport looks for a camera's CameraInfo, whatever the transport."""
+    folder, slash, _ = image.removesuffix("/compressed").rpartition("/")
+    return f"{folder}{slash}camera_info"
+
+
+def _dds_profile(arguments: Mapping[str, str], environment: Mapping[str, str]) -> list[SetEnvironmentVariable]:
+    if arguments["dds_profile"] != "true" or any(environment.get(name) for name in _PROFILE_VARIABLES):
         return []
     profile = str(_CONFIG / "fastdds_large_images.xml")
     return [SetEnvironmentVariable(name, profile) for name in _PROFILE_VARIABLES]
 
 
-def _node(context: LaunchContext) -> list[Node]:
-    params_file = LaunchConfiguration("params_file").perform(context)
+def _segmentation(arguments: Mapping[str, str], cameras: list[str], remappings: list[tuple[str, str]]) -> Node:
+    params_file = arguments["params_file"]
     if not Path(params_file).is_file():
         # launch itself would go on without the file, and the node with other parameters than were asked for.
         raise FileNotFoundError(f"params_file: there is no file {params_file}")
-    overrides = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, kind in _OVERRIDES.items()
-        if LaunchConfiguration(name).perform(context)
+    overrides: dict[str, ParameterValue | list[str]] = {
+        name: _parameter(name) for name in _OVERRIDES if arguments[name]
     }
-    return [
-        Node(
-            package="dcfm_ros",
-            executable="segmentation_node",
-            name="segmentation",
-            namespace=LaunchConfiguration("namespace"),
-            remappings=[("image", LaunchConfiguration("image"))],
-            parameters=[params_file, *([overrides] if overrides else [])],
-            ros_arguments=["--log-level", LaunchConfiguration("log_level")],
-            output="screen",
-        )
-    ]
+    if cameras:
+        overrides["cameras"] = cameras
+    return Node(
+        package="dcfm_ros",
+        executable="segmentation_node",
+        name="segmentation",
+        namespace=arguments["namespace"],
+        remappings=remappings,
+        parameters=[params_file, *([overrides] if overrides else [])],
+        ros_arguments=["--log-level", arguments["log_level"]],
+        respawn=arguments["respawn"] == "true",
+        respawn_delay=_RESPAWN_DELAY_S,
+        output="screen",
+    )
+
+
+def _parameter(name: str) -> ParameterValue:
+    return ParameterValue(LaunchConfiguration(name), value_type=_OVERRIDES[name])
+
+
+def _bag(arguments: Mapping[str, str]) -> ExecuteProcess:
+    bag = arguments["bag"]
+    if not Path(bag).exists():
+        raise FileNotFoundError(f"bag: there is no file or folder {bag}")
+    clock = ["--clock"] if arguments["use_sim_time"] == "true" else []
+    return ExecuteProcess(
+        cmd=["ros2", "bag", "play", bag, "--delay", str(_BAG_DELAY_S), *clock], name="bag", output="screen"
+    )
+
+
+def _rviz(arguments: Mapping[str, str], cameras: list[str], remappings: list[tuple[str, str]]) -> Node:
+    """In the node's namespace, so that names without a leading slash mean the same; of cameras, it shows the first."""
+    folder = "/".join(["segmentation", *cameras[:1]])
+    _, image = remappings[0]
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=arguments["namespace"],
+        arguments=["-d", str(_CONFIG / "segmentation.rviz")],
+        remappings=[
+            (_RVIZ_IMAGE, image),
+            *((f"/segmentation/{picture}", f"{folder}/{picture}") for picture in _RVIZ_PICTURES),
+        ],
+        parameters=[{"use_sim_time": _parameter("use_sim_time")}] if arguments["use_sim_time"] else [],
+        output="screen",
+    )

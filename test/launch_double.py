@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, MutableMapping
 from types import ModuleType
 from typing import Any
 
+import yaml
+
 
 class LaunchContext:
     """What is set while a launch file runs."""
@@ -37,20 +39,22 @@ class LaunchConfiguration:
 
 
 class DeclareLaunchArgument:
-    """An argument with its default."""
+    """An argument with its default, which must be one of the choices where there are any."""
 
-    def __init__(
-        self, name: str, *, default_value: str, description: str, choices: Iterable[str] | None = None
-    ) -> None:
+    def __init__(self, name: str, *, default_value: str, description: str, choices: list[str] | None = None) -> None:
         self.name = name
-        self.description = description
+        self.description = description if choices is None else f"{description} Valid choices are: {choices}"
         self._default_value = default_value
-        self._choices = None if choices is None else list(choices)
+        self._choices = choices
+        if choices is not None and default_value not in choices:
+            raise RuntimeError(f'Provided default_value "{default_value}" is not in provided choices "{choices}".')
 
     def visit(self, context: LaunchContext) -> None:
         value = context.launch_configurations.setdefault(self.name, self._default_value)
         if self._choices is not None and value not in self._choices:
-            raise RuntimeError(f"{self.name}: {value} is not in {self._choices}")
+            raise RuntimeError(
+                f'Argument "{self.name}" provided value "{value}" is not valid. Valid options are: {self._choices}'
+            )
 
 
 class OpaqueFunction:
@@ -82,32 +86,51 @@ class ParameterValue:
         self._value_type = value_type
 
     def evaluate(self, context: LaunchContext) -> Any:
-        return self._value_type(self._value.perform(context))
+        text = self._value.perform(context)
+        return yaml.safe_load(text) if self._value_type is bool else self._value_type(text)
 
 
-class Node:
+class ExecuteProcess:
     """Takes the arguments of the real one that the launch file gives; another name is an error."""
 
     def __init__(
         self,
         *,
-        package: str,
-        executable: str,
-        name: str,
-        namespace: Any,
-        remappings: Any,
-        parameters: Any,
-        ros_arguments: Any,
-        output: str,
+        cmd: list[str],
+        name: str | None = None,
+        respawn: bool = False,
+        respawn_delay: float | None = None,
+        output: str = "log",
     ) -> None:
         pass
+
+
+class Node(ExecuteProcess):
+    """As the real one it is a process, and wants its parameters in a list."""
+
+    def __init__(
+        self,
+        *,
+        executable: str,
+        package: str | None = None,
+        name: str | None = None,
+        namespace: str | None = None,
+        parameters: list[Any] | None = None,
+        remappings: Iterable[tuple[str, str]] | None = None,
+        ros_arguments: list[str] | None = None,
+        arguments: list[str] | None = None,
+        **process: Any,
+    ) -> None:
+        if parameters is not None and not isinstance(parameters, list):
+            raise TypeError(f"'parameters' is {type(parameters)}; expected a list")
+        super().__init__(cmd=[executable], **process)
 
 
 def modules() -> dict[str, ModuleType]:
     """The modules that a launch file imports, by name."""
     contents: dict[str, list[type]] = {
         "launch": [LaunchContext, LaunchDescription],
-        "launch.actions": [DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable],
+        "launch.actions": [DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable],
         "launch.substitutions": [LaunchConfiguration],
         "launch_ros": [],
         "launch_ros.actions": [Node],

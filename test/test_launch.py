@@ -14,6 +14,7 @@ from typing import Any
 
 import launch_double
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILE = ROOT / "launch" / "segmentation.launch.py"
@@ -21,13 +22,14 @@ PROFILE = ROOT / "config" / "fastdds_large_images.xml"
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 REAL = importlib.util.find_spec("launch_ros") is not None
 
-Launched = dict[str, Any]
+Given = dict[str, Any]
+Launched = dict[str, Given]
 Launch = Callable[..., Launched]
 
 
 @pytest.fixture
 def launch_file(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The launch file as a module, with `Node` keeping what it was made from."""
+    """The launch file as a module, with what starts processes keeping what it was made from."""
     for name in PROFILE_VARIABLES:
         # Set first, so that what a test sets is taken back even where the variable was missing before.
         monkeypatch.setenv(name, "")
@@ -35,14 +37,9 @@ def launch_file(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     if not REAL:
         for name, module in launch_double.modules().items():
             monkeypatch.setitem(sys.modules, name, module)
-    actions = importlib.import_module("launch_ros.actions")
-
-    class RecordedNode(actions.Node):  # type: ignore[name-defined]
-        def __init__(self, **given: Any) -> None:
-            super().__init__(**given)
-            self.given = given
-
-    monkeypatch.setattr(actions, "Node", RecordedNode)
+    for package, name in (("launch_ros.actions", "Node"), ("launch.actions", "ExecuteProcess")):
+        actions = importlib.import_module(package)
+        monkeypatch.setattr(actions, name, recording(getattr(actions, name)))
     spec = importlib.util.spec_from_file_location("segmentation_launch", LAUNCH_FILE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -50,25 +47,37 @@ def launch_file(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+def recording(action: type) -> type:
+    def __init__(self: Any, **given: Any) -> None:
+        super(recorded, self).__init__(**given)
+        self.given = given
+
+    recorded = type(action.__name__, (action,), {"__init__": __init__})
+    return recorded
+
+
 @pytest.fixture
 def launch(launch_file: ModuleType, tmp_path: Path) -> Launch:
-    """Launches with the arguments given; returns what the node was made from, its values resolved."""
+    """Launches with the arguments given; returns what each process was made from, its values resolved, by executable.
+
+    A process that is no node goes by its own name.
+    """
     params_file = tmp_path / "params.yaml"
     params_file.write_text("/**: {ros__parameters: {}}\n")
 
     def run(**arguments: str) -> Launched:
         context = importlib.import_module("launch").LaunchContext()
         context.launch_configurations.update({"params_file": str(params_file), **arguments})
-        nodes: list[Any] = []
+        launched: Launched = {}
         waiting = list(launch_file.generate_launch_description().entities)
         while waiting:
             entity = waiting.pop(0)
-            if hasattr(entity, "given"):
-                nodes.append(entity)  # visiting it would start the node
+            if hasattr(entity, "given"):  # visiting it would start the process
+                given = {name: resolved(value, context) for name, value in entity.given.items()}
+                launched[given.get("executable") or given["name"]] = given
             else:
                 waiting[:0] = entity.visit(context) or []
-        (node,) = nodes
-        return {name: resolved(value, context) for name, value in node.given.items()}
+        return launched
 
     return run
 
@@ -87,32 +96,92 @@ def resolved(value: Any, context: Any) -> Any:
 
 def test_defaults(launch: Launch, tmp_path: Path) -> None:
     launched = launch()
-    assert (launched["package"], launched["executable"]) == ("dcfm_ros", "segmentation_node")
-    assert (launched["name"], launched["namespace"]) == ("segmentation", "")
-    assert launched["remappings"] == [("image", "/camera/image_raw")]
-    assert launched["parameters"] == [str(tmp_path / "params.yaml")]
-    assert launched["ros_arguments"] == ["--log-level", "info"]
+    assert list(launched) == ["segmentation_node"]
+    node = launched["segmentation_node"]
+    assert node["package"] == "dcfm_ros"
+    assert (node["name"], node["namespace"]) == ("segmentation", "")
+    assert node["remappings"] == [("image", "/camera/image_raw"), ("camera_info", "/camera/camera_info")]
+    assert node["parameters"] == [str(tmp_path / "params.yaml")]
+    assert node["ros_arguments"] == ["--log-level", "info"]
+    assert node["respawn"] is False
     assert not any(name in os.environ for name in PROFILE_VARIABLES)
 
 
 def test_image_namespace_and_log_level(launch: Launch) -> None:
-    launched = launch(image="/front/image_raw", namespace="front", log_level="debug")
-    assert launched["remappings"] == [("image", "/front/image_raw")]
-    assert launched["namespace"] == "front"
-    assert launched["ros_arguments"] == ["--log-level", "debug"]
-
-
-def test_overrides_come_after_the_params_file_and_keep_their_types(launch: Launch) -> None:
-    params_file, overrides = launch(weights="5", keyframe_interval="7", device="cuda:0")["parameters"]
-    assert params_file.endswith("params.yaml")
-    assert overrides == {"weights": "5", "keyframe_interval": 7, "device": "cuda:0"}
+    node = launch(image="/front/image_raw", namespace="front", log_level="debug")["segmentation_node"]
+    assert node["remappings"] == [("image", "/front/image_raw"), ("camera_info", "/front/camera_info")]
+    assert node["namespace"] == "front"
+    assert node["ros_arguments"] == ["--log-level", "debug"]
 
 
 @pytest.mark.parametrize(
-    "name, value", [("weights", "/w.safetensors"), ("keyframe_interval", "3"), ("backend", "torch")]
+    "image, camera_info",
+    [
+        ("image_raw", "camera_info"),
+        ("/image_raw", "/camera_info"),
+        ("/robot/front/image_rect", "/robot/front/camera_info"),
+        ("/front/image_raw/compressed", "/front/camera_info"),
+    ],
+)
+def test_camera_info_is_beside_the_image(launch: Launch, image: str, camera_info: str) -> None:
+    node = launch(image=image)["segmentation_node"]
+    assert node["remappings"] == [("image", image), ("camera_info", camera_info)]
+
+
+def test_camera_info_can_be_elsewhere(launch: Launch) -> None:
+    node = launch(image="/front/image_raw", camera_info="/calibration/front")["segmentation_node"]
+    assert node["remappings"] == [("image", "/front/image_raw"), ("camera_info", "/calibration/front")]
+
+
+def test_several_cameras(launch: Launch) -> None:
+    node = launch(cameras="front, left", image="/{camera}/image_raw", camera_info="/info/{camera}")["segmentation_node"]
+    assert node["remappings"] == [
+        ("front/image", "/front/image_raw"),
+        ("front/camera_info", "/info/front"),
+        ("left/image", "/left/image_raw"),
+        ("left/camera_info", "/info/left"),
+    ]
+    assert node["parameters"][1] == {"cameras": ["front", "left"]}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"cameras": "front,left"}, r"image is '/camera/image_raw'; with cameras, expected \{camera\} in it"),
+        (
+            {"cameras": "front,left", "image": "/images/{camera}"},
+            r"camera_info is '/images/camera_info'; with cameras, expected \{camera\} in it",
+        ),
+        ({"image": "/{camera}/image_raw"}, r"image is '/\{camera\}/image_raw'; expected names for \{camera\}"),
+        ({"cameras": "front,", "image": "/{camera}/image_raw"}, "cameras is 'front,'; expected names"),
+        ({"cameras": "front left", "image": "/{camera}/image_raw"}, "cameras is 'front left'; expected names"),
+    ],
+)
+def test_cameras_and_topics_that_do_not_fit(launch: Launch, arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        launch(**arguments)
+
+
+def test_overrides_come_after_the_params_file_and_keep_their_types(launch: Launch) -> None:
+    given = {"weights": "5", "keyframe_interval": "7", "device": "cuda:0", "use_sim_time": "false"}
+    params_file, overrides = launch(**given)["segmentation_node"]["parameters"]
+    assert params_file.endswith("params.yaml")
+    assert overrides == {"weights": "5", "keyframe_interval": 7, "device": "cuda:0", "use_sim_time": False}
+    assert type(overrides["use_sim_time"]) is bool
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("weights", "/w.safetensors"),
+        ("keyframe_interval", "3"),
+        ("backend", "torch"),
+        ("input_transport", "compressed"),
+        ("use_sim_time", "true"),
+    ],
 )
 def test_only_what_is_given_overrides(launch: Launch, name: str, value: str) -> None:
-    _, overrides = launch(**{name: value})["parameters"]
+    _, overrides = launch(**{name: value})["segmentation_node"]["parameters"]
     assert list(overrides) == [name]
 
 
@@ -136,12 +205,19 @@ def test_every_argument_is_described(launch_file: ModuleType) -> None:
     described = {_name_of(entity): entity.description for entity in entities if _name_of(entity)}
     assert set(described) == {
         "image",
+        "camera_info",
+        "input_transport",
+        "cameras",
         "weights",
         "params_file",
         "namespace",
         "keyframe_interval",
         "backend",
         "device",
+        "use_sim_time",
+        "respawn",
+        "bag",
+        "rviz",
         "log_level",
         "dds_profile",
     }
@@ -162,9 +238,57 @@ def test_the_dds_profile_never_replaces_a_users_own(launch: Launch, monkeypatch:
     }
 
 
-def test_a_wrong_dds_profile_is_an_error(launch: Launch) -> None:
-    with pytest.raises(RuntimeError, match="dds_profile"):
-        launch(dds_profile="maybe")
+@pytest.mark.parametrize("name", ["dds_profile", "input_transport", "respawn", "rviz", "use_sim_time"])
+def test_a_wrong_choice_is_an_error(launch: Launch, name: str) -> None:
+    with pytest.raises(RuntimeError, match=rf"{name}.*maybe"):
+        launch(**{name: "maybe"})
+
+
+def test_the_node_is_respawned_when_asked_for(launch: Launch) -> None:
+    node = launch(respawn="true")["segmentation_node"]
+    assert node["respawn"] is True
+    assert node["respawn_delay"] > 0
+
+
+@pytest.mark.parametrize("use_sim_time, clock", [("true", ["--clock"]), ("false", []), ("", [])])
+def test_a_bag_is_played_with_its_clock_for_simulated_time(
+    launch: Launch, tmp_path: Path, use_sim_time: str, clock: list[str]
+) -> None:
+    launched = launch(bag=str(tmp_path), use_sim_time=use_sim_time)
+    assert list(launched) == ["segmentation_node", "bag"]
+    command = launched["bag"]["cmd"]
+    assert command[:4] == ["ros2", "bag", "play", str(tmp_path)]
+    assert [word for word in command if word.startswith("--clock")] == clock
+    assert int(command[command.index("--delay") + 1]) > 0
+
+
+def test_a_missing_bag_is_an_error(launch: Launch, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"bag: .*nowhere\.mcap"):
+        launch(bag=str(tmp_path / "nowhere.mcap"))
+
+
+def test_rviz_shows_this_nodes_topics_of_the_first_camera(launch: Launch) -> None:
+    rviz = launch(rviz="true", namespace="robot", cameras="front,left", image="/{camera}/image_raw")["rviz2"]
+    assert rviz["package"] == "rviz2"
+    assert rviz["namespace"] == "robot"
+    assert dict(rviz["remappings"]) == {
+        "/camera/image_raw": "/front/image_raw",
+        "/segmentation/overlay": "segmentation/front/overlay",
+        "/segmentation/color": "segmentation/front/color",
+    }
+    assert rviz["parameters"] == []
+
+
+def test_rviz_follows_simulated_time(launch: Launch) -> None:
+    assert launch(rviz="true", use_sim_time="true")["rviz2"]["parameters"] == [{"use_sim_time": True}]
+
+
+def test_rviz_loads_a_file_of_the_topics_that_are_remapped(launch: Launch) -> None:
+    rviz = launch(rviz="true")["rviz2"]
+    flag, path = rviz["arguments"]
+    assert flag == "-d"
+    displays = yaml.safe_load(Path(path).read_text())["Visualization Manager"]["Displays"]
+    assert {display["Topic"]["Value"] for display in displays} == {name for name, _ in rviz["remappings"]}
 
 
 def test_the_profile_has_a_large_segment_and_a_network_transport() -> None:
