@@ -1,15 +1,17 @@
-"""What `/diagnostics` says of the node (REP 107), from counts and recent latencies."""
+"""What `/diagnostics` says of the node and its cameras (REP 107), from counts, recent latencies and limits."""
 
 from __future__ import annotations
 
 import statistics
 import threading
-from collections import deque
-from dataclasses import asdict
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from dcfm_ros.node.health import Finding, Health, Level, Limits, Measures, judged_state, worst_first
 from dcfm_ros.node.worker import Counts
 
 WINDOW = 300
@@ -22,11 +24,13 @@ class Latencies:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._recent: dict[bool, deque[float]] = {True: deque(maxlen=WINDOW), False: deque(maxlen=WINDOW)}
+        self._untaken: deque[float] = deque(maxlen=WINDOW)
 
     def add(self, is_keyframe: bool, milliseconds: float) -> None:
         """Note one published frame."""
         with self._lock:
             self._recent[is_keyframe].append(milliseconds)
+            self._untaken.append(milliseconds)
 
     def percentiles(self) -> dict[str, float]:
         """`<kind>_p50_ms`, `_p95_ms`, `_p99_ms` for keyframes and other frames, where there were at least two."""
@@ -35,48 +39,167 @@ class Latencies:
         values: dict[str, float] = {}
         for kind, recent in kinds.items():
             if len(recent) >= 2:
-                cuts = statistics.quantiles(recent, n=100, method="inclusive")
-                values |= {f"{kind}_p{p}_ms": cuts[p - 1] for p in (50, 95, 99)}
+                values |= {f"{kind}_p{p}_ms": _percentile(recent, p) for p in (50, 95, 99)}
         return values
+
+    def take_p95(self) -> float | None:
+        """Of the frames of both kinds that were added since this was last called; None where there were none."""
+        with self._lock:
+            taken = list(self._untaken)
+            self._untaken.clear()
+        return _percentile(taken, 95) if taken else None
+
+
+@dataclass(frozen=True)
+class CameraReport:
+    """What one camera of the node has to say.
+
+    counts: since the node began. input_age_s, keyframe_age_s: since the stamps of its last image and keyframe, on the
+    node's clock; None before the first. problem: what is wrong with this camera, as a sentence, or empty.
+    """
+
+    counts: Counts
+    latencies: Latencies
+    input_age_s: float | None
+    keyframe_age_s: float | None
+    problem: str = ""
 
 
 class Diagnostics:
-    """Turns the node's state into one status a second; remembers the last counts to tell rates and recent drops."""
+    """Turns the node's state into statuses once a second; remembers the last counts and what is being watched.
 
-    def __init__(self, name: str, hardware_id: str) -> None:
+    Called from one thread. name: of the node's status; a camera's status is named `<name>: <camera>`.
+    """
+
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._hardware_id = hardware_id
-        self._before = Counts()
+        self._cameras: dict[str, _Camera] = {}
         self._before_s: float | None = None
 
     def message(
-        self, now: Time, counts: Counts, latencies: Latencies, state: str, problem: str, details: dict[str, str]
+        self,
+        now: Time,
+        state: str,
+        cameras: Mapping[str, CameraReport],
+        limits: Limits,
+        problem: str,
+        hardware_id: str,
+        details: Mapping[str, str],
     ) -> DiagnosticArray:
-        """now: of the node's clock; stamps the message. state: of the lifecycle. problem: what is wrong, or empty."""
-        seconds = now.sec + now.nanosec / 1e9
-        recent = Counts(**{key: value - getattr(self._before, key) for key, value in asdict(counts).items()})
-        elapsed = seconds - self._before_s if self._before_s is not None else 0.0
-        self._before, self._before_s = counts, seconds
-        values: dict[str, object] = {"state": state, **asdict(counts)}
-        values["rate_hz"] = round(recent.processed / elapsed, 2) if elapsed > 0 else 0.0
-        values |= {key: round(value, 2) for key, value in latencies.percentiles().items()}
-        level, text = _judged(recent, state, problem)
-        status = DiagnosticStatus(level=level, name=self._name, message=text, hardware_id=self._hardware_id)
-        status.values = [KeyValue(key=key, value=str(value)) for key, value in (values | details).items()]
-        array = DiagnosticArray(status=[status])
+        """now: of the node's clock; stamps the message. state: of the lifecycle, or one of health.BROKEN_STATES.
+
+        cameras: by name; a single one named "" has no status of its own, the node's says all of it. problem: what is
+        wrong with the node, as a sentence, or empty. details: more keys of the node's status.
+        """
+        elapsed = self._elapsed(now)
+        # What was watched of a camera that is gone must not be held against one of that name that comes later.
+        self._cameras = {name: self._cameras.get(name) or _Camera() for name in cameras}
+        is_single = set(cameras) == {""}
+        seen = {
+            name: self._cameras[name].look(report, elapsed, limits, state, problem if is_single else "")
+            for name, report in cameras.items()
+        }
+        own = seen.pop("") if is_single else _total(seen, elapsed, state, problem)
+        statuses = [
+            DiagnosticStatus(
+                level=bytes([some.finding[0]]),
+                name=f"{self._name}: {name}" if name else self._name,
+                message=some.finding[1],
+                hardware_id=hardware_id,
+                values=[KeyValue(key=key, value=str(value)) for key, value in {"state": state, **some.values}.items()],
+            )
+            for name, some in {"": own, **seen}.items()
+        ]
+        statuses[0].values += [KeyValue(key=key, value=value) for key, value in details.items()]
+        array = DiagnosticArray(status=statuses)
         array.header.stamp = now
         return array
 
+    def _elapsed(self, now: Time) -> float:
+        """Seconds since the last report; 0 for the first, and where the clock was set back: a bag that loops."""
+        seconds = now.sec + now.nanosec / 1e9
+        before, self._before_s = self._before_s, seconds
+        return max(0.0, seconds - before) if before is not None else 0.0
 
-def _judged(recent: Counts, state: str, problem: str) -> tuple[bytes, str]:
-    if recent.failed:
-        return DiagnosticStatus.ERROR, problem or f"{recent.failed} frames failed in the last second"
-    if problem:
-        return DiagnosticStatus.WARN, problem
-    if recent.rejected:
-        return DiagnosticStatus.WARN, f"{recent.rejected} messages rejected in the last second"
-    if state != "active":
-        return DiagnosticStatus.WARN, f"the node is {state}"
-    if not recent.received:
-        return DiagnosticStatus.WARN, "no image in the last second"
-    return DiagnosticStatus.OK, "segmenting"
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a status says. recent: counts since the last report."""
+
+    finding: Finding
+    counts: Counts
+    recent: Counts
+    values: Mapping[str, object]
+
+
+class _Camera:
+    """What must be remembered of a camera between two reports."""
+
+    def __init__(self) -> None:
+        self._health = Health()
+        self._before = Counts()
+
+    def look(self, report: CameraReport, elapsed: float, limits: Limits, state: str, problem: str) -> _Seen:
+        """problem: of the node, where this camera is all there is."""
+        recent = self._since_before(report.counts)
+        measures = Measures(
+            latency_p95_ms=report.latencies.take_p95(),
+            input_age_s=report.input_age_s,
+            keyframe_age_s=report.keyframe_age_s,
+            drop_ratio=_drop_ratio(recent),
+            received=recent.received,
+            skipped=recent.skipped,
+            rejected=recent.rejected,
+            failed=recent.failed,
+        )
+        problems = " | ".join(filter(None, (problem, report.problem)))
+        finding = self._health.judge(measures, limits, state, problems)
+        values = _values_of_counts(report.counts, recent, elapsed)
+        values |= {key: round(value, 2) for key, value in report.latencies.percentiles().items()}
+        ages = {"input_age_s": report.input_age_s, "keyframe_age_s": report.keyframe_age_s}
+        values |= {key: f"{age:.3f}" for key, age in ages.items() if age is not None}
+        return _Seen(finding, report.counts, recent, values)
+
+    def _since_before(self, counts: Counts) -> Counts:
+        """Counts that begin anew, as with a camera that was configured again, are all recent."""
+        before = self._before if counts.received >= self._before.received else Counts()
+        self._before = counts
+        return Counts(**{key: value - getattr(before, key) for key, value in asdict(counts).items()})
+
+
+def _total(cameras: Mapping[str, _Seen], elapsed: float, state: str, problem: str) -> _Seen:
+    """The node's own status beside those of its cameras: sums, and what the cameras at the worst level say."""
+    counts, recent = _sum(some.counts for some in cameras.values()), _sum(some.recent for some in cameras.values())
+    findings = judged_state(state, problem, recent.failed)
+    worst = max((some.finding[0] for some in cameras.values()), default=Level.OK)
+    if worst > Level.OK and state == "active":
+        at_worst = {name: some.finding[1] for name, some in cameras.items() if some.finding[0] == worst}
+        findings += [(worst, f"{name}: {text}") for name, text in at_worst.items()]
+    said = {some.finding[1] for some in cameras.values()}
+    healthy = said.pop() if len(said) == 1 else "segmenting"
+    return _Seen(worst_first(findings, healthy), counts, recent, _values_of_counts(counts, recent, elapsed))
+
+
+def _sum(all_counts: Iterable[Counts]) -> Counts:
+    sums = Counter[str]()
+    for counts in all_counts:
+        sums.update(asdict(counts))
+    return Counts(**sums)
+
+
+def _values_of_counts(counts: Counts, recent: Counts, elapsed: float) -> dict[str, object]:
+    values: dict[str, object] = dict(asdict(counts))
+    values["rate_hz"] = round(recent.processed / elapsed, 2) if elapsed > 0 else 0.0
+    ratio = _drop_ratio(recent)
+    return values if ratio is None else values | {"drop_ratio": round(ratio, 3)}
+
+
+def _drop_ratio(recent: Counts) -> float | None:
+    """Of the images whose fate is known: those that are pending are neither dropped nor not."""
+    known = recent.processed + recent.dropped + recent.rejected + recent.failed + recent.skipped
+    return recent.dropped / known if known else None
+
+
+def _percentile(values: Sequence[float], p: int) -> float:
+    # Of a single value, quantiles makes an error before Python 3.13.
+    return values[0] if len(values) == 1 else statistics.quantiles(values, n=100, method="inclusive")[p - 1]
