@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dcfm_ros.imaging.compressed import decode_compressed, encode_jpeg, encode_png
     from dcfm_ros.imaging.encodings import SUPPORTED_ENCODINGS, EncodingError, decode_frame, to_rgb
     from dcfm_ros.imaging.frame import ChannelOrder, Frame
     from dcfm_ros.imaging.geometry import mask_to_size, network_size, resize_to_network
@@ -25,7 +26,10 @@ __all__ = [
     "Frame",
     "LabelSet",
     "colorize",
+    "decode_compressed",
     "decode_frame",
+    "encode_jpeg",
+    "encode_png",
     "mask_to_size",
     "network_size",
     "resize_to_network",
@@ -33,6 +37,7 @@ __all__ = [
 ]
 
 _NAMES_OF_MODULES = {
+    "compressed": ("decode_compressed", "encode_jpeg", "encode_png"),
     "encodings": ("SUPPORTED_ENCODINGS", "EncodingError", "decode_frame", "to_rgb"),
     "frame": ("ChannelOrder", "Frame"),
     "geometry": ("mask_to_size", "network_size", "resize_to_network"),

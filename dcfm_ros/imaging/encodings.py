@@ -120,9 +120,9 @@ def decode_frame(
     height, width, step = int(height), int(width), int(step)
     picture = f"{encoding} {width}x{height}"
     _check_size(layout, picture, height, width)
-    values = _values(layout, picture, _bytes_of(data), height, width, step)
+    values = _values(layout, picture, bytes_of(data), height, width, step)
     if layout.wide:
-        values = _narrowed(values, is_bigendian)
+        values = narrowed(_wide(values, is_bigendian))
     values = values.reshape(len(values), width, -1)
     if values.shape[2] == 1:
         values = values[:, :, 0]
@@ -150,12 +150,17 @@ def to_rgb(frame: Frame) -> np.ndarray:
     return cv2.cvtColor(frame.pixels, _TO_RGB[frame.order])
 
 
-def _bytes_of(data: ImageBytes) -> np.ndarray:
-    """A flat uint8 view of any contiguous buffer."""
+def bytes_of(data: ImageBytes) -> np.ndarray:
+    """A flat uint8 view of any contiguous buffer. Raises EncodingError where it is not one."""
     try:
         return np.frombuffer(data, np.uint8)
     except (ValueError, BufferError) as error:
         raise EncodingError(f"data is not one contiguous run of bytes: {error}") from error
+
+
+def narrowed(values: np.ndarray) -> np.ndarray:
+    """16-bit values scaled to 8 bits: v * 255 / 65535, rounded, as by cv_bridge. Takes two dimensions or three."""
+    return cv2.convertScaleAbs(values, alpha=255 / 65535)
 
 
 def _check_size(layout: _Layout, picture: str, height: int, width: int) -> None:
@@ -179,8 +184,8 @@ def _values(layout: _Layout, picture: str, data: np.ndarray, height: int, width:
     return data.reshape(rows, step)[:, :row_bytes]
 
 
-def _narrowed(values: np.ndarray, is_bigendian: bool) -> np.ndarray:
-    """16-bit values, given as bytes, scaled to 8 bits."""
+def _wide(values: np.ndarray, is_bigendian: bool) -> np.ndarray:
+    """Rows of 16-bit values, given as bytes."""
     wide = np.ascontiguousarray(values).view(">u2" if is_bigendian else "<u2")
     # A bag's buffer may begin at an odd address, where C++ need not be able to read 16 bits at once.
-    return cv2.convertScaleAbs(np.require(wide, np.uint16, ["C", "A"]), alpha=255 / 65535)
+    return np.require(wide, np.uint16, ["C", "A"])

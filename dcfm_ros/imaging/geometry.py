@@ -10,6 +10,7 @@ import numpy as np
 
 from dcfm_ros.imaging.encodings import to_rgb
 from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.masks import check_mask
 
 Size = tuple[int, int]  # height, width
 
@@ -50,8 +51,7 @@ def mask_to_size(mask: np.ndarray, size: Size) -> np.ndarray:
     A mask that has the size already comes back as it is.
     Raises ValueError when the mask is not (H, W) uint8, is empty, or a side of `size` is below 1.
     """
-    if mask.ndim != 2 or mask.dtype != np.uint8 or mask.size == 0:
-        raise ValueError(f"mask is {mask.dtype} {mask.shape}; expected uint8 (H, W) with at least one pixel")
+    check_mask(mask)
     _check_size(size)
     if mask.shape == tuple(size):
         return mask

@@ -8,6 +8,7 @@ import numpy as np
 from dcfm_ros.imaging.encodings import to_rgb
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import UNLABELLED, LabelSet
+from dcfm_ros.imaging.masks import check_mask
 
 
 def colorize(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
@@ -15,8 +16,7 @@ def colorize(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
 
     Raises ValueError when the mask is not (H, W) uint8 or is empty.
     """
-    if mask.ndim != 2 or mask.dtype != np.uint8 or mask.size == 0:
-        raise ValueError(f"mask is {mask.dtype} {mask.shape}; expected uint8 (H, W) with at least one pixel")
+    check_mask(mask)
     return cv2.LUT(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), labels.palette[np.newaxis])
 
 

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
+from dcfm_ros.imaging.compressed import decode_compressed
 from dcfm_ros.imaging.encodings import decode_frame
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.recordings.recording import Recording, RecordingError, nominal_rate
@@ -28,7 +28,7 @@ class BagRecording(Recording):
     """One image topic of a rosbag2 folder, of a single .db3 or .mcap file, or of a ROS 1 .bag file.
 
     topic: a topic of sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage (JPEG, PNG); may be left out where the
-        bag has messages on only one. CompressedImage becomes BGR and keeps its `format` as the frame's encoding.
+        bag has messages on only one. CompressedImage becomes BGR or grey, with its `format` as the frame's encoding.
 
     Frames come in the order of receipt. A stamp is the message's header.stamp, or the time of receipt where that is
     zero. `rate_hz` is measured on the first hundred messages, so that a long bag need not be read for it.
@@ -126,7 +126,7 @@ def _stamp(message: Any) -> int:
 
 def _decode(message_type: str, stamp_ns: int, message: Any) -> Frame:
     if message_type == COMPRESSED_IMAGE:
-        return _decode_compressed(message.data, message.format, stamp_ns)
+        return decode_compressed(message.data, message.format, stamp_ns)
     return decode_frame(
         message.data,
         height=message.height,
@@ -136,16 +136,6 @@ def _decode(message_type: str, stamp_ns: int, message: Any) -> Frame:
         is_bigendian=bool(message.is_bigendian),
         stamp_ns=stamp_ns,
     )
-
-
-def _decode_compressed(data: np.ndarray, image_format: str, stamp_ns: int) -> Frame:
-    """BGR from JPEG or PNG bytes (sensor_msgs/msg/CompressedImage); 16-bit PNG loses its low bytes."""
-    import cv2
-
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if pixels is None:
-        raise RecordingError(f"{data.size} bytes of format {image_format!r} are not an image; expected JPEG or PNG")
-    return Frame(pixels, "bgr", stamp_ns, image_format)
 
 
 def _reason(error: Exception) -> str:

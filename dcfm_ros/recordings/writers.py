@@ -39,7 +39,7 @@ class _Writer:
 class MaskWriter(_Writer):
     """Writes class ids as `000000.png`, `000001.png`, ... into a folder, made when missing.
 
-    PNG because JPEG would change ids; compression level 1 because masks are already small and writing should keep up.
+    PNG because JPEG would change ids.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -51,17 +51,17 @@ class MaskWriter(_Writer):
 
         Raises RecordingError when the mask is of another kind, the index negative, or the file cannot be written.
         """
-        import cv2
+        from dcfm_ros.imaging.compressed import encode_png
 
         if index < 0:
             raise RecordingError(f"the mask's index is {index}; expected 0 or more")
         if mask.dtype != np.uint8 or mask.ndim != 2 or mask.size == 0:
             raise RecordingError(f"the mask is {mask.dtype} {mask.shape}; expected uint8 (H, W)")
         path = self._folder / f"{index:06d}.png"
-        encoded = cv2.imencode(".png", mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        encoded = encode_png(mask)
         unfinished = _unfinished(path)
         try:
-            unfinished.write_bytes(encoded.tobytes())
+            unfinished.write_bytes(encoded)
             unfinished.replace(path)
         except OSError as error:
             raise RecordingError(f"{path} cannot be written: {error}") from error
