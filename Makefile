@@ -11,12 +11,12 @@ ROS := $(shell $(PYTHON) -c 'import rclpy; print("sourced")' 2>/dev/null)
 endif
 ifeq ($(ROS),sourced)
 TORCH ?= $(if $(call found,torch),,torch==2.13.0)
-extras := train dev onnx openvino $(if $(call found,cv2),,opencv)
+extras := train report dev onnx openvino $(if $(call found,cv2),,opencv)
 venv_flags := --system-site-packages
 else
 TORCH ?= torch==2.13.0
 ROS := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),wheels)
-extras := train dev onnx openvino opencv $(if $(ROS),ros)
+extras := train report dev onnx openvino opencv $(if $(ROS),ros)
 venv_flags :=
 endif
 

@@ -42,6 +42,8 @@ _ROS = ("node",)
 ONLY_IN = {
     "torch": ("model", "deploy", "streaming.backends", "evaluation.metrics", "training", "cli"),
     "torchmetrics": ("evaluation.metrics", "training"),
+    "plotly": ("evaluation.report",),
+    "jinja2": ("evaluation.report",),
     "onnx": ("deploy", "cli"),
     "onnxruntime": ("deploy.quantise", "streaming.backends.onnxruntime_backend"),
     "openvino": ("deploy.openvino_files", "streaming.backends.openvino_backend"),

@@ -13,6 +13,8 @@ COMMANDS = {
     "models": "The configurations that exist.",
     "demo": "Segment a drive through the real node, and show what it saw and how fast.",
     "evaluate": "Accuracy on labelled frames.",
+    "report": "What a recording's masks are like and what they cost: a page, numbers and tables.",
+    "compare": "What changed between two reports, and whether it may.",
     "render": "Write street drives with exact labels, to train on and to try things with.",
     "train": "Train a network as a recipe says.",
     "export": "Write the network for ONNX Runtime, OpenVINO or TensorRT, checked against torch.",

@@ -184,7 +184,7 @@ class _Run:
         """Every frame in its order; yields after each."""
         streams = 0
         for clip in self._dataset.clips:
-            for first, after in _without_gap(clip):
+            for first, after in without_gap(clip):
                 segmenter = self._segmenter(phase=streams % self._interval)
                 streams += 1
                 for consistency in self.consistencies:
@@ -256,7 +256,7 @@ class _Run:
         self.labelled_by_distance[distance] += 1
 
 
-def _without_gap(clip: Clip) -> Iterator[tuple[int, int]]:
+def without_gap(clip: Clip) -> Iterator[tuple[int, int]]:
     """The runs of frames that follow each other in time, as the index of the first and of the one after the last."""
     first = 0
     for index in range(1, len(clip) + 1):

@@ -1,0 +1,176 @@
+"""`dcfm report INPUT`: what a recording's masks are like and what they cost, as a page, numbers and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from dcfm_ros.cli.bench_machine import device_name, versions
+from dcfm_ros.cli.options import backend_options, stream_options
+from dcfm_ros.datasets.dataset import DatasetError
+from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
+from dcfm_ros.evaluation.report.document import document
+from dcfm_ros.evaluation.report.files import files_under, sha256_of
+from dcfm_ros.evaluation.report.runs import FULL, Measured, run_in_step
+from dcfm_ros.evaluation.report.sources import DatasetSource, RecordingSource, Source
+from dcfm_ros.evaluation.report.summary import summary
+from dcfm_ros.evaluation.report.writing import REPORT, write_report
+from dcfm_ros.evaluation.runs import check_classes
+from dcfm_ros.imaging.labels import LabelSet
+from dcfm_ros.recordings import open_recording
+from dcfm_ros.streaming import FixedInterval, Schedule, StreamSegmenter
+from dcfm_ros.streaming.backends.base import Backend
+from dcfm_ros.streaming.backends.select import create_backend
+from dcfm_ros.weights import DEFAULT_WEIGHTS
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def _intervals(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= 1000 for part in parts):
+        raise click.BadParameter(f"{value!r} is no list of intervals; expected numbers from 1 to 1000, like 1,2,5,10")
+    return sorted({int(part) for part in parts})
+
+
+@click.command()
+@click.argument("path", metavar="INPUT", type=click.Path(exists=True, path_type=Path))
+@click.option("--output", default="report", show_default=True, type=_FOLDER, help="Made where it is missing.")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="8-bit PNGs of class ids, named after the image, the frame's index or its stamp in ns; some may lack.",
+)
+@click.option("--topic", help="The image topic of a bag. Default: the only one.")
+@click.option("--split", help="Of a data set: train, val or test.")
+@click.option(
+    "--intervals",
+    default="1,2,5,10",
+    show_default=True,
+    callback=_intervals,
+    help="Keyframe intervals to run beside --keyframe-interval; 1 is the full network.",
+)
+@click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
+@click.option("--mode", type=click.Choice(("causal", "bidirectional")), default="causal", show_default=True)
+@stream_options
+@backend_options(default="auto")
+def command(
+    path: Path,
+    output: Path,
+    labels: Path | None,
+    topic: str | None,
+    split: str | None,
+    intervals: list[int],
+    weights: str | None,
+    mode: str,
+    keyframe_interval: int,
+    schedule: Schedule | None,
+    stream: partial[StreamSegmenter],
+    backend: str,
+    precision: str,
+    device: str,
+    threads: int,
+) -> None:
+    """Segment INPUT, and write report.html, metrics.json, frames.csv, classes.csv and runs.csv into --output.
+
+    INPUT is a bag, a video, a folder of images, or a data set as `dcfm evaluate` takes it. The stream with
+    --keyframe-interval (or --schedule) is what most of the report is about; it runs in step with one for each of
+    --intervals and with the full network on every frame, so that every figure is of a real run on the same frames.
+    Labels are not needed: masks are held against the full network's, and against labels where there are any.
+    """
+    if stream.keywords["keyframe_mode"] == "async":
+        raise click.UsageError(
+            "keyframes beside the stream are not timed here, where runs go in step; expected --keyframe-mode sync "
+            "(`dcfm bench` times the other)"
+        )
+    network = create_backend(weights or "", backend, device, threads, precision)
+    classes = StreamSegmenter(network).labels
+    kind, source = _open(path, labels, topic, split, network, classes)
+    shown, streams = _streams(network, mode, keyframe_interval, schedule, intervals, stream)
+    output.mkdir(parents=True, exist_ok=True)
+    weights = str(weights or DEFAULT_WEIGHTS)
+    facts = {
+        "input": {
+            "name": path.resolve().name,
+            "path": str(path),
+            "kind": kind,
+            "topic": topic,
+            "split": split,
+            "frames": len(source),
+            "sha256": sha256_of(source.files),
+            "labels": None if labels is None else str(labels),
+            "labels_sha256": sha256_of(source.label_files) if source.label_files else None,
+        },
+        "ran": {
+            "weights": weights,
+            "weights_sha256": sha256_of(files_under(Path(weights))),
+            "backend": network.description,
+            "mode": mode,
+            "schedule": repr(schedule or FixedInterval(keyframe_interval)),
+            "align": stream.keywords["align"],
+        },
+        "made_with": {"device": device_name(), "versions": versions()},
+        "drive": None,
+    }
+    with Progress(transient=True) as progress:
+        task = progress.add_task("segmenting", total=len(source))
+        measured = run_in_step(network, source, streams, shown, partial(progress.advance, task))
+    finish(output, measured, facts, classes)
+
+
+def finish(output: Path, measured: Measured, facts: dict[str, Any], classes: LabelSet) -> None:
+    """Write the report and say what is in it."""
+    metrics = document(measured, classes.names, facts)
+    write_report(output, measured, metrics, classes)
+    console = Console()
+    console.print(" ".join(summary(metrics)), highlight=False)
+    console.print(f"Wrote {output / REPORT}", highlight=False)
+
+
+def _open(
+    path: Path, labels: Path | None, topic: str | None, split: str | None, network: Backend, classes: LabelSet
+) -> tuple[str, Source]:
+    """What kind of input lies at `path`, and its frames."""
+    kind = None if labels is not None or topic is not None else _kind_of_dataset(path, split or "")
+    if kind is None:
+        if split is not None:
+            raise click.UsageError(f"--split is of data sets, and {path} is none; expected it left out")
+        return "recording", RecordingSource(open_recording(path, topic), path, labels, classes)
+    dataset = open_dataset(kind, path, split or ("" if kind == FOLDER else "val"), classes)
+    check_classes(network, dataset)
+    return kind, DatasetSource(dataset)
+
+
+def _kind_of_dataset(path: Path, split: str) -> str | None:
+    """None where it is a recording, as a folder of images without labels is."""
+    if not path.is_dir():
+        return None
+    try:
+        kind = kind_of(path, split)
+    except DatasetError:
+        return None
+    return kind if kind in KINDS or (path / split / "labels").is_dir() else None
+
+
+def _streams(
+    network: Backend,
+    mode: str,
+    keyframe_interval: int,
+    schedule: Schedule | None,
+    intervals: list[int],
+    stream: Callable[..., StreamSegmenter],
+) -> tuple[str, dict[str, StreamSegmenter]]:
+    """The name of the run that is shown, and the segmenter of each run; an interval of 1 is the full network itself."""
+    wanted = {*intervals, keyframe_interval} if schedule is None else set(intervals)
+    schedules: dict[str, Schedule] = {f"K={interval}": FixedInterval(interval) for interval in sorted(wanted - {1})}
+    shown = FULL if keyframe_interval == 1 else f"K={keyframe_interval}"
+    if schedule is not None:
+        shown = type(schedule).__name__
+        schedules[shown] = schedule
+    return shown, {name: stream(network, one, mode) for name, one in schedules.items()}

@@ -1,0 +1,1 @@
+"""The report: what a recording's masks are like, and what they cost."""

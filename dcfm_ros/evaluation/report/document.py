@@ -1,0 +1,56 @@
+"""`metrics.json`: everything that a report says in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dcfm_ros.evaluation.report.numbers import scores, times
+from dcfm_ros.evaluation.report.runs import FULL, Measured
+
+FORMAT = 1
+
+
+def document(measured: Measured, names: Sequence[str], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a report. facts: the sections that say what was run on what: `input`, `ran`, `made_with`.
+
+    Two runs of the same give the same but for `times`, in milliseconds. `scores` are of the run that is shown, `runs`
+    of all, the full network among them where it was run. names: of the classes.
+    """
+    found = {run: scores(records, names) for run, records in measured.runs.items()}
+    took = {run: times(records) for run, records in measured.runs.items()}
+    return {
+        "format": FORMAT,
+        **facts,
+        "size": list(measured.size),
+        "classes": list(names),
+        "shown": measured.shown,
+        "scores": found[measured.shown] | {"mvc8": measured.mvc8, "mvc16": measured.mvc16},
+        "runs": found,
+        "worst": [{"frame": picture.number, "agreement": picture.agreement} for picture in measured.worst],
+        "times": {"runs": took},
+    }
+
+
+def run_titles(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What the page calls each run, in the order of its slider: the full network is a keyframe on every frame."""
+    return {run: "K=1, full network" if run == FULL else run for run in metrics["runs"]}
+
+
+def run_points(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the page says of each run when its slider comes there: scores, and times against the full network's."""
+    points = []
+    for run, title in run_titles(metrics).items():
+        found, took = metrics["runs"][run], metrics["times"]["runs"][run]
+        full_ms = metrics["times"]["runs"].get(FULL, took)["mean_ms"]
+        points.append(
+            {
+                "run": run,
+                "title": title,
+                **{key: found[key] for key in ("frames", "keyframes", "agreement", "miou", "flicker")},
+                "mean_ms": took["mean_ms"],
+                "speedup": full_ms / took["mean_ms"] if took["mean_ms"] else None,
+                **took["by_kind"]["all frames"]["total"],
+            }
+        )
+    return points

@@ -1,0 +1,105 @@
+"""The frames that went worst, as pictures that fit into a page."""
+
+from __future__ import annotations
+
+import base64
+import bisect
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from dcfm_ros.evaluation.report.frames import FrameRecord
+from dcfm_ros.imaging.encodings import to_rgb
+from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.geometry import mask_to_size
+from dcfm_ros.imaging.labels import UNLABELLED, LabelSet
+from dcfm_ros.imaging.overlay import colorize
+
+KEPT = 6
+APART = 10
+"""Frames between two that are kept: the neighbours of a bad frame are as bad, and show nothing new."""
+
+_WIDTH = 420
+_DIFFERENT = (230, 0, 120)  # no class of a street has this magenta
+_JPEG_QUALITY = 80
+
+
+@dataclass(frozen=True, order=True)
+class Picture:
+    """A frame, its masks and where they differ, as `data:` addresses of images at most 420 pixels wide, by caption."""
+
+    agreement: float
+    number: int
+    distance: int = field(compare=False)
+    images: dict[str, str] = field(compare=False)
+
+
+class WorstFrames:
+    """Keeps the frames on which a run agrees the least with the full network, however many are offered."""
+
+    def __init__(self, labels: LabelSet) -> None:
+        self._labels = labels
+        self._kept: list[Picture] = []  # the worst first
+
+    def offer(
+        self, record: FrameRecord, frame: Frame, mask: np.ndarray, full: np.ndarray, label: np.ndarray | None
+    ) -> None:
+        """The next frame of the run; it is drawn only where it will be kept."""
+        assert record.agreement is not None
+        if record.agreement == 1 or not self._is_wanted(record.agreement, record.number):
+            return
+        near = [kept for kept in self._kept if abs(kept.number - record.number) < APART]
+        self._kept = [kept for kept in self._kept if kept not in near]
+        images = self._images(frame, mask, full, label)
+        bisect.insort(self._kept, Picture(record.agreement, record.number, record.distance, images))
+        del self._kept[KEPT:]
+
+    def pictures(self) -> list[Picture]:
+        """Those that are kept, the worst first."""
+        return list(self._kept)
+
+    def _is_wanted(self, agreement: float, number: int) -> bool:
+        near = [kept.agreement for kept in self._kept if abs(kept.number - number) < APART]
+        if near:
+            return agreement < min(near)
+        return len(self._kept) < KEPT or agreement < self._kept[-1].agreement
+
+    def _images(self, frame: Frame, mask: np.ndarray, full: np.ndarray, label: np.ndarray | None) -> dict[str, str]:
+        scale = min(1.0, _WIDTH / frame.width)
+        size = (max(1, round(frame.height * scale)), max(1, round(frame.width * scale)))
+        picture = cv2.resize(to_rgb(frame), size[::-1], interpolation=cv2.INTER_AREA)
+        small, small_full = mask_to_size(mask, size), mask_to_size(full, size)
+        images = {
+            "frame": _jpeg(picture),
+            "DCFM": _png(colorize(small, self._labels)),
+            "full network": _png(colorize(small_full, self._labels)),
+            "where they differ": _jpeg(_marked(picture, small != small_full)),
+        }
+        if label is not None:
+            small_label = mask_to_size(label, size)
+            wrong = (small != small_label) & (small_label != UNLABELLED)
+            images["label"] = _png(colorize(small_label, self._labels))
+            images["where DCFM is wrong"] = _jpeg(_marked(picture, wrong))
+        return images
+
+
+def _marked(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The picture in pale grey, with the pixels in question in colour."""
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    pale = cv2.addWeighted(grey, 0.5, np.full_like(grey, 255), 0.5, 0)
+    pale[where] = _DIFFERENT
+    return pale
+
+
+def _jpeg(rgb: np.ndarray) -> str:
+    return _address(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+
+
+def _png(rgb: np.ndarray) -> str:
+    return _address(".png", rgb, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def _address(suffix: str, rgb: np.ndarray, options: list[int]) -> str:
+    data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    return f"data:image/{suffix[1:].replace('jpg', 'jpeg')};base64,{base64.b64encode(data).decode()}"

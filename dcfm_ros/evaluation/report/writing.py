@@ -1,0 +1,95 @@
+"""A report's folder: `report.html`, which needs nothing else, `metrics.json` and the CSV files."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from dcfm_ros.evaluation.report import charts
+from dcfm_ros.evaluation.report.document import run_points, run_titles
+from dcfm_ros.evaluation.report.files import write_whole
+from dcfm_ros.evaluation.report.numbers import PERCENTILES, classes_csv, frames_csv, runs_csv
+from dcfm_ros.evaluation.report.runs import FULL, Measured
+from dcfm_ros.evaluation.report.summary import summary
+from dcfm_ros.imaging.labels import LabelSet
+from dcfm_ros.streaming.result import STAGES
+
+REPORT, METRICS, FRAMES, CLASSES, RUNS = "report.html", "metrics.json", "frames.csv", "classes.csv", "runs.csv"
+
+
+def write_report(folder: Path, measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) -> None:
+    """Write everything into `folder`, which is there; metrics: what `document` made of it."""
+    shown = measured.runs[measured.shown]
+    write_whole(folder / FRAMES, frames_csv(measured.runs))
+    write_whole(folder / CLASSES, classes_csv(shown, labels.names))
+    write_whole(folder / RUNS, runs_csv(measured.runs, labels.names))
+    write_whole(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_whole(folder / REPORT, _page(measured, metrics, labels))
+
+
+def _page(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dcfm_ros.evaluation.report", "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "ms": _ms, "css": lambda colour: "#{:02x}{:02x}{:02x}".format(*colour)}
+    points = run_points(metrics)
+    return environment.get_template("report.html").render(
+        metrics=metrics,
+        summary=summary(metrics),
+        points=points,
+        titles=run_titles(metrics),
+        full=metrics["runs"].get(FULL) if measured.shown != FULL else None,
+        stages=(*STAGES, "total"),
+        percentiles=[f"p{p}" for p in PERCENTILES],
+        worst=measured.worst,
+        legend=[(name, color) for name, color in zip(labels.names, labels.colors, strict=True)],
+        # The whole bundle, packed: plotly's own parts of it are not in its Python package, and unpacked it is 5 MB.
+        plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
+        data=_script_json({"charts": _charts(measured, metrics, labels), "points": points}),
+    )
+
+
+def _charts(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) -> dict[str, Any]:
+    shown = measured.runs[measured.shown]
+    titles = run_titles(metrics)
+    full = [] if measured.shown == FULL else measured.runs.get(FULL, [])
+    reuse = {titles[run]: found for run, found in metrics["runs"].items() if run != FULL}
+    flickers = {titles[measured.shown]: shown} | ({titles[FULL]: full} if full else {})
+    made = {
+        "latency": charts.latency(shown, full),
+        "shares": charts.shares(shown, labels),
+        "flicker": charts.flicker(flickers),
+    }
+    if FULL in measured.runs:
+        made["cost"] = charts.cost(run_points(metrics))
+        made["agreement"] = charts.distance(reuse, "agreement")
+        made["classes"] = charts.classes(metrics["scores"]["by_class"], labels)
+    if metrics["scores"]["miou"] is not None:
+        made["miou"] = charts.distance(reuse, "miou")
+    return {name: json.loads(chart.to_json()) for name, chart in made.items()}
+
+
+def _script_json(value: Any) -> str:
+    """JSON that no text in it, such as a class's name, can end the script element of."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f} %"  # noqa: RUF001, a dash for nothing
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "–"  # noqa: RUF001
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
