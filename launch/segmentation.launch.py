@@ -5,26 +5,17 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 _CONFIG = Path(__file__).parent.parent / "config"
 
 # Fast DDS 2 reads the first name, Fast DDS 3 only the second, and some versions both.
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
-# The types that the node declares: launch would guess them from the text, and a file named 5 is no number.
-_OVERRIDES: dict[str, type] = {
-    "weights": str,
-    "keyframe_interval": int,
-    "backend": str,
-    "device": str,
-    "input_transport": str,
-    "use_sim_time": bool,
-}
+# Arguments that go before the params file, as text; what is empty does not.
+_OVERRIDES = ("weights", "backend", "device", "input_transport")
 
-_SWITCH = ["true", "false"]
+_SWITCH = ["true", "false", "True", "False"]  # launch files of Nav2 pass them with a capital
 _CAMERA = "{camera}"
 _BAG_DELAY_S = 5  # what comes while the network is still loading would be skipped
 _RESPAWN_DELAY_S = 2.0
@@ -80,7 +71,7 @@ def _actions(context: LaunchContext) -> list[SetEnvironmentVariable | ExecutePro
     actions = [*_dds_profile(arguments, context.environment), _segmentation(arguments, cameras, remappings)]
     if arguments["bag"]:
         actions.append(_bag(arguments))
-    if arguments["rviz"] == "true":
+    if _is_true(arguments["rviz"]):
         actions.append(_rviz(arguments, cameras, remappings))
     return actions
 
@@ -118,7 +109,7 @@ def _beside(image: str) -> str:
 
 
 def _dds_profile(arguments: Mapping[str, str], environment: Mapping[str, str]) -> list[SetEnvironmentVariable]:
-    if arguments["dds_profile"] != "true" or any(environment.get(name) for name in _PROFILE_VARIABLES):
+    if not _is_true(arguments["dds_profile"]) or any(environment.get(name) for name in _PROFILE_VARIABLES):
         return []
     profile = str(_CONFIG / "fastdds_large_images.xml")
     return [SetEnvironmentVariable(name, profile) for name in _PROFILE_VARIABLES]
@@ -129,11 +120,7 @@ def _segmentation(arguments: Mapping[str, str], cameras: list[str], remappings: 
     if not Path(params_file).is_file():
         # launch itself would go on without the file, and the node with other parameters than were asked for.
         raise FileNotFoundError(f"params_file: there is no file {params_file}")
-    overrides: dict[str, ParameterValue | list[str]] = {
-        name: _parameter(name) for name in _OVERRIDES if arguments[name]
-    }
-    if cameras:
-        overrides["cameras"] = cameras
+    overrides = _overrides(arguments, cameras)
     return Node(
         package="dcfm_ros",
         executable="segmentation_node",
@@ -142,21 +129,41 @@ def _segmentation(arguments: Mapping[str, str], cameras: list[str], remappings: 
         remappings=remappings,
         parameters=[params_file, *([overrides] if overrides else [])],
         ros_arguments=["--log-level", arguments["log_level"]],
-        respawn=arguments["respawn"] == "true",
+        respawn=_is_true(arguments["respawn"]),
         respawn_delay=_RESPAWN_DELAY_S,
         output="screen",
     )
 
 
-def _parameter(name: str) -> ParameterValue:
-    return ParameterValue(LaunchConfiguration(name), value_type=_OVERRIDES[name])
+def _overrides(arguments: Mapping[str, str], cameras: list[str]) -> dict[str, str | int | bool | list[str]]:
+    overrides: dict[str, str | int | bool | list[str]] = {
+        name: arguments[name] for name in _OVERRIDES if arguments[name]
+    }
+    interval = arguments["keyframe_interval"]
+    if interval:
+        if not interval.isdecimal():
+            raise ValueError(f"keyframe_interval is {interval!r}; expected a number of frames")
+        overrides["keyframe_interval"] = int(interval)
+    if cameras:
+        overrides["cameras"] = cameras
+    return {**overrides, **_time(arguments)}
+
+
+def _is_true(switch: str) -> bool:
+    return switch.lower() == "true"
+
+
+def _time(arguments: Mapping[str, str]) -> dict[str, bool]:
+    """The parameter that every node has, where it is given."""
+    given = arguments["use_sim_time"]
+    return {"use_sim_time": _is_true(given)} if given else {}
 
 
 def _bag(arguments: Mapping[str, str]) -> ExecuteProcess:
     bag = arguments["bag"]
     if not Path(bag).exists():
         raise FileNotFoundError(f"bag: there is no file or folder {bag}")
-    clock = ["--clock"] if arguments["use_sim_time"] == "true" else []
+    clock = ["--clock"] if _is_true(arguments["use_sim_time"]) else []
     return ExecuteProcess(
         cmd=["ros2", "bag", "play", bag, "--delay", str(_BAG_DELAY_S), *clock], name="bag", output="screen"
     )
@@ -166,6 +173,7 @@ def _rviz(arguments: Mapping[str, str], cameras: list[str], remappings: list[tup
     """In the node's namespace, so that names without a leading slash mean the same; of cameras, it shows the first."""
     folder = "/".join(["segmentation", *cameras[:1]])
     _, image = remappings[0]
+    time = _time(arguments)
     return Node(
         package="rviz2",
         executable="rviz2",
@@ -175,6 +183,6 @@ def _rviz(arguments: Mapping[str, str], cameras: list[str], remappings: list[tup
             (_RVIZ_IMAGE, image),
             *((f"/segmentation/{picture}", f"{folder}/{picture}") for picture in _RVIZ_PICTURES),
         ],
-        parameters=[{"use_sim_time": _parameter("use_sim_time")}] if arguments["use_sim_time"] else [],
+        parameters=[time] if time else [],
         output="screen",
     )

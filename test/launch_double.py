@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, MutableMapping
 from types import ModuleType
 from typing import Any
 
-import yaml
-
 
 class LaunchContext:
     """What is set while a launch file runs."""
@@ -26,16 +24,6 @@ class LaunchDescription:
 
     def __init__(self, initial_entities: Iterable[Any] = ()) -> None:
         self.entities = list(initial_entities)
-
-
-class LaunchConfiguration:
-    """A launch argument's value, asked for by name."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def perform(self, context: LaunchContext) -> str:
-        return context.launch_configurations[self._name]
 
 
 class DeclareLaunchArgument:
@@ -76,18 +64,6 @@ class SetEnvironmentVariable:
 
     def visit(self, context: LaunchContext) -> None:
         context.environment[self._name] = self._value
-
-
-class ParameterValue:
-    """A parameter's value of a given type."""
-
-    def __init__(self, value: LaunchConfiguration, *, value_type: type) -> None:
-        self._value = value
-        self._value_type = value_type
-
-    def evaluate(self, context: LaunchContext) -> Any:
-        text = self._value.perform(context)
-        return yaml.safe_load(text) if self._value_type is bool else self._value_type(text)
 
 
 class ExecuteProcess:
@@ -131,10 +107,8 @@ def modules() -> dict[str, ModuleType]:
     contents: dict[str, list[type]] = {
         "launch": [LaunchContext, LaunchDescription],
         "launch.actions": [DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable],
-        "launch.substitutions": [LaunchConfiguration],
         "launch_ros": [],
         "launch_ros.actions": [Node],
-        "launch_ros.parameter_descriptions": [ParameterValue],
     }
     made = {}
     for name, kinds in contents.items():

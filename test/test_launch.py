@@ -58,7 +58,7 @@ def recording(action: type) -> type:
 
 @pytest.fixture
 def launch(launch_file: ModuleType, tmp_path: Path) -> Launch:
-    """Launches with the arguments given; returns what each process was made from, its values resolved, by executable.
+    """Launches with the arguments given; returns what each process was made from, by executable.
 
     A process that is no node goes by its own name.
     """
@@ -73,25 +73,12 @@ def launch(launch_file: ModuleType, tmp_path: Path) -> Launch:
         while waiting:
             entity = waiting.pop(0)
             if hasattr(entity, "given"):  # visiting it would start the process
-                given = {name: resolved(value, context) for name, value in entity.given.items()}
-                launched[given.get("executable") or given["name"]] = given
+                launched[entity.given.get("executable") or entity.given["name"]] = entity.given
             else:
                 waiting[:0] = entity.visit(context) or []
         return launched
 
     return run
-
-
-def resolved(value: Any, context: Any) -> Any:
-    if hasattr(value, "perform"):
-        return value.perform(context)
-    if hasattr(value, "evaluate"):
-        return value.evaluate(context)
-    if isinstance(value, dict):
-        return {name: resolved(one, context) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(resolved(one, context) for one in value)
-    return value
 
 
 def test_defaults(launch: Launch, tmp_path: Path) -> None:
@@ -185,6 +172,12 @@ def test_only_what_is_given_overrides(launch: Launch, name: str, value: str) -> 
     assert list(overrides) == [name]
 
 
+@pytest.mark.parametrize("interval", ["often", "-5", "5.0"])
+def test_a_keyframe_interval_that_is_no_number_is_an_error(launch: Launch, interval: str) -> None:
+    with pytest.raises(ValueError, match=f"keyframe_interval is '{interval}'; expected a number"):
+        launch(keyframe_interval=interval)
+
+
 def test_a_missing_params_file_is_an_error(launch: Launch, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"params_file: .*nowhere\.yaml"):
         launch(params_file=str(tmp_path / "nowhere.yaml"))
@@ -250,7 +243,7 @@ def test_the_node_is_respawned_when_asked_for(launch: Launch) -> None:
     assert node["respawn_delay"] > 0
 
 
-@pytest.mark.parametrize("use_sim_time, clock", [("true", ["--clock"]), ("false", []), ("", [])])
+@pytest.mark.parametrize("use_sim_time, clock", [("true", ["--clock"]), ("True", ["--clock"]), ("false", []), ("", [])])
 def test_a_bag_is_played_with_its_clock_for_simulated_time(
     launch: Launch, tmp_path: Path, use_sim_time: str, clock: list[str]
 ) -> None:
