@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dcfm_ros.streaming.hardware import hardware_name
+
 _LIBRARIES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "opencv-python-headless", "numpy")
 
 
@@ -21,7 +23,7 @@ def device_name() -> str:
     """The GPU that torch sees, else the CPU, with its cores."""
     import torch
 
-    cpu = f"{_cpu_model()}, {os.cpu_count()} cores"
+    cpu = f"{hardware_name()}, {os.cpu_count()} cores"
     return f"{torch.cuda.get_device_name()}, {cpu}" if torch.cuda.is_available() else cpu
 
 
@@ -115,12 +117,3 @@ def _rapl(sysfs: Path) -> _Meter | None:
     except (OSError, ValueError):
         return None
     return _Meter("RAPL", lambda: int((zone / "energy_uj").read_text()) / 1e6, wraps_at=wraps_at)
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
-    return next(named, platform.machine())
