@@ -21,6 +21,7 @@ from dcfm_ros.imaging.masks import check_mask
 if TYPE_CHECKING:
     from dcfm_ros.imaging.encodings import ImageBytes
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 1 << 26  # beyond any camera's on a robot: 201 MB as BGR
 
 
@@ -39,7 +40,7 @@ def decode_compressed(data: ImageBytes, image_format: str, stamp_ns: int = 0, ma
     no checksums.
     """
     found = bytes_of(data)
-    raw = memoryview(found)
+    raw = found.data
     what = f"{found.size} bytes of format {image_format!r}"
     kind, size_of = _kind_of(raw, what)
     try:
@@ -87,7 +88,7 @@ class _Damaged(ValueError):
 
 def _kind_of(data: memoryview, what: str) -> tuple[str, Callable[[memoryview], Size]]:
     """The file's format and what reads its size."""
-    for kind, signature, size_of in (("JPEG", _JPEG, _jpeg_size), ("PNG", _PNG, _png_size)):
+    for kind, signature, size_of in (("JPEG", _JPEG, _jpeg_size), ("PNG", PNG_SIGNATURE, _png_size)):
         if data[: len(signature)] == signature:
             return kind, size_of
     raise EncodingError(f"{what} begin with {bytes(data[:8])!r}; expected JPEG or PNG")
@@ -139,7 +140,6 @@ def _jpeg_size(data: memoryview) -> Size:
 
 
 # https://www.w3.org/TR/png-3/#5Chunk-layout: length, type, content, checksum
-_PNG = b"\x89PNG\r\n\x1a\n"
 _IHDR = struct.pack(">I4s", 13, b"IHDR")
 _IEND = re.compile(re.escape(bytes.fromhex("0000000049454e44ae426082")))
 

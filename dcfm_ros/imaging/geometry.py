@@ -42,7 +42,20 @@ def resize_to_network(frame: Frame, size: Size) -> np.ndarray:
     """
     # Channels are put in order last, when there are fewer pixels. A reversed view first would not be free either:
     # OpenCV copies what has negative strides.
-    return to_rgb(replace(frame, pixels=_resized(frame.pixels, size)))
+    return to_rgb(replace(frame, pixels=resized(frame.pixels, size)))
+
+
+def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Pixels, (H, W) or (H, W, C) uint8, at `size` (height, width): averages of areas when no side grows, else linear.
+
+    Pixels that have the size already come back as they are. Raises ValueError when a side of `size` is below 1.
+    """
+    _check_size(size)
+    height, width = pixels.shape[:2]
+    if (height, width) == tuple(size):
+        return pixels
+    shrinks = size[0] <= height and size[1] <= width
+    return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def mask_to_size(mask: np.ndarray, size: Size) -> np.ndarray:
@@ -61,15 +74,6 @@ def mask_to_size(mask: np.ndarray, size: Size) -> np.ndarray:
 def _nearest_multiple(length: float, multiple: int) -> int:
     # Not round(): that goes to the even neighbour, so equal remainders would go up for one side and down for the other.
     return max(1, math.floor(length / multiple + 0.5)) * multiple
-
-
-def _resized(pixels: np.ndarray, size: Size) -> np.ndarray:
-    _check_size(size)
-    height, width = pixels.shape[:2]
-    if (height, width) == tuple(size):
-        return pixels
-    shrinks = size[0] <= height and size[1] <= width
-    return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _check_size(size: Size) -> None:
