@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from builtin_interfaces.msg import Time
@@ -39,7 +39,8 @@ class Latencies:
         values: dict[str, float] = {}
         for kind, recent in kinds.items():
             if len(recent) >= 2:
-                values |= {f"{kind}_p{p}_ms": _percentile(recent, p) for p in (50, 95, 99)}
+                cuts = _percentiles(recent)
+                values |= {f"{kind}_p{p}_ms": cuts[p - 1] for p in (50, 95, 99)}
         return values
 
     def take_p95(self) -> float | None:
@@ -47,7 +48,7 @@ class Latencies:
         with self._lock:
             taken = list(self._untaken)
             self._untaken.clear()
-        return _percentile(taken, 95) if taken else None
+        return _percentiles(taken)[94] if taken else None
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,7 @@ def _drop_ratio(recent: Counts) -> float | None:
     return recent.dropped / known if known else None
 
 
-def _percentile(values: Sequence[float], p: int) -> float:
+def _percentiles(values: list[float]) -> list[float]:
+    """The first to the 99th."""
     # Of a single value, quantiles makes an error before Python 3.13.
-    return values[0] if len(values) == 1 else statistics.quantiles(values, n=100, method="inclusive")[p - 1]
+    return statistics.quantiles(values * 2 if len(values) == 1 else values, n=100, method="inclusive")

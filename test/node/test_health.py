@@ -35,6 +35,7 @@ def test_a_level_rises_after_two_reports_and_falls_after_three_well_below() -> N
         Level.OK,
         Level.OK,
     ]
+    assert levels([101.0, 101.0, 90.0, 90.0, 90.0])[-1] is Level.WARN
     assert levels([201.0, 201.0, 150.0, 150.0, 150.0, 50.0, None, None]) == [
         Level.OK,
         *[Level.ERROR] * 3,
