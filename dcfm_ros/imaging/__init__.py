@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dcfm_ros.imaging.encodings import SUPPORTED_ENCODINGS, EncodingError, decode_frame, to_rgb
     from dcfm_ros.imaging.frame import ChannelOrder, Frame
     from dcfm_ros.imaging.geometry import mask_to_size, network_size, resize_to_network
-    from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES, UNLABELLED, VSPW, LabelSet
+    from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES, UNLABELLED, VSPW, LabelSet, load_labels
     from dcfm_ros.imaging.overlay import colorize
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "decode_frame",
     "encode_jpeg",
     "encode_png",
+    "load_labels",
     "mask_to_size",
     "network_size",
     "resize_to_network",
@@ -41,7 +42,7 @@ _NAMES_OF_MODULES = {
     "encodings": ("SUPPORTED_ENCODINGS", "EncodingError", "decode_frame", "to_rgb"),
     "frame": ("ChannelOrder", "Frame"),
     "geometry": ("mask_to_size", "network_size", "resize_to_network"),
-    "labels": ("CAMVID", "CITYSCAPES", "UNLABELLED", "VSPW", "LabelSet"),
+    "labels": ("CAMVID", "CITYSCAPES", "UNLABELLED", "VSPW", "LabelSet", "load_labels"),
     "overlay": ("colorize",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF_MODULES.items() for name in names}

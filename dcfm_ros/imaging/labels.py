@@ -1,6 +1,6 @@
 """Label sets: the name and colour of each class id, for the data sets that weights are published for and for one's own.
 
-Needs numpy alone.
+Needs numpy, and PyYAML to read files.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -68,21 +69,50 @@ class LabelSet:
             entries = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"the labels are not JSON: {error}") from error
-        if not isinstance(entries, list):
-            raise ValueError(f"the labels are a JSON {type(entries).__name__}; expected a list")
-        labels = sorted(_label(entry) for entry in entries)
-        ids = [index for index, _, _ in labels]
-        if ids != list(range(len(ids))):
-            raise ValueError(f"the labels have the ids {ids}; expected 0 to {len(ids) - 1}, each once")
-        return cls(tuple(name for _, name, _ in labels), tuple(color for _, _, color in labels))
+        return _label_set(entries)
+
+
+def load_labels(path: str | Path) -> LabelSet:
+    """Read a JSON file that `LabelSet.to_json` wrote, or a YAML file of that form.
+
+    - {id: 0, name: road, color: [128, 64, 128]}
+    - {id: 1, name: sky, color: [70, 130, 180]}
+
+    Raises ValueError, which names the path, when the file cannot be read or says something else.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+        # YAML reads most of JSON, but takes an escaped character beyond 16 bits for two.
+        return LabelSet.from_json(text) if path.suffix.lower() == ".json" else _label_set(yaml.safe_load(text))
+    except OSError as error:
+        raise ValueError(f"the labels {path} cannot be read: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _label_set(entries: object) -> LabelSet:
+    """The labels that a file's list describes."""
+    if not isinstance(entries, list):
+        raise ValueError(f"the labels are a {type(entries).__name__}; expected a list of {_EXPECTED_LABEL}")
+    labels = sorted(_label(entry) for entry in entries)
+    ids = [index for index, _, _ in labels]
+    if ids != list(range(len(ids))):
+        raise ValueError(f"the labels have the ids {ids}; expected 0 to {len(ids) - 1}, each once")
+    return LabelSet(tuple(name for _, name, _ in labels), tuple(color for _, _, color in labels))
+
+
+_EXPECTED_LABEL = '{"id": 0, "name": "road", "color": [128, 64, 128]}'
 
 
 def _label(entry: object) -> tuple[int, str, Color]:
-    """One entry of the JSON list."""
+    """One entry of the list."""
     match entry:
         case {"id": int(index), "name": str(name), "color": [int(red), int(green), int(blue)]}:
             return index, name, (red, green, blue)
-    raise ValueError(f'a label is {entry!r}; expected {{"id": 0, "name": "road", "color": [128, 64, 128]}}')
+    raise ValueError(f"a label is {entry!r}; expected {_EXPECTED_LABEL}")
 
 
 def _voc_color(index: int) -> Color:

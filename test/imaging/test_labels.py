@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_ros.imaging import CAMVID, CITYSCAPES, UNLABELLED, VSPW, LabelSet
+from dcfm_ros.imaging import CAMVID, CITYSCAPES, UNLABELLED, VSPW, LabelSet, load_labels
 
 COLORS = st.tuples(*[st.integers(0, 255)] * 3)
 LABEL_SETS = st.lists(st.tuples(st.text(min_size=1), COLORS), min_size=1, max_size=255, unique_by=lambda x: x[0]).map(
@@ -100,7 +101,7 @@ ROAD = '{"id": 0, "name": "road", "color": [1, 2, 3]}'
     ("text", "message"),
     [
         ("{", "not JSON"),
-        ("{}", "JSON dict; expected a list"),
+        ("{}", "the labels are a dict; expected a list"),
         ("[3]", "a label is 3; expected"),
         ('[{"id": 0, "name": "road"}]', "expected .*color"),
         ('[{"id": "0", "name": "road", "color": [1, 2, 3]}]', "a label is"),
@@ -113,3 +114,42 @@ ROAD = '{"id": 0, "name": "road", "color": [1, 2, 3]}'
 def test_bad_json_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LabelSet.from_json(text)
+
+
+YAML = """
+- {id: 1, name: sky, color: [70, 130, 180]}
+- {id: 0, name: road, color: [128, 64, 128]}  # any order will do
+"""
+
+
+def test_labels_come_from_yaml_or_json_files(tmp_path: Path) -> None:
+    labels = LabelSet(("road", "sky \U0001f600"), ((128, 64, 128), (70, 130, 180)))
+    (tmp_path / "labels.yaml").write_text(YAML.replace("sky", '"sky \U0001f600"'), "utf-8")
+    (tmp_path / "labels.json").write_text(labels.to_json(), "utf-8")
+    for name in ("labels.yaml", "labels.json"):
+        assert load_labels(tmp_path / name) == labels
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("labels.yaml", "[road", "labels.yaml: while parsing"),
+        ("labels.yaml", "", "labels.yaml: the labels are a NoneType; expected a list of"),
+        ("labels.yaml", YAML.replace("sky", "off"), "labels.yaml: a label is .*False"),
+        ("labels.yaml", YAML.replace("sky", "road"), "labels.yaml: label 1 is named 'road' like an earlier one"),
+        ("labels.json", "[3", "labels.json: the labels are not JSON"),
+        ("labels.json", "[3]", "labels.json: a label is 3; expected"),
+    ],
+)
+def test_a_bad_file_of_labels_is_named(name: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_labels(tmp_path / name)
+
+
+def test_a_file_of_labels_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.yaml cannot be read: No such file"):
+        load_labels(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"binary\.yaml: 'utf-8' codec"):
+        load_labels(tmp_path / "binary.yaml")

@@ -1,0 +1,42 @@
+"""Class masks as run lengths, the form in which Autoware's detectors hand them on (tensorrt_yolox, `~/out/mask`).
+
+Runs of equal ids in row-major order, from row to row without a break. Each is a uint8 id and an int32 length of at
+least 1, little-endian, without padding: 5 bytes. The sensor_msgs/Image around them says how large the mask is: its
+height and width are the mask's, encoding "mono8" and step == width as if it were not run-length coded; only the size
+of its data is that of the runs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dcfm_ros.imaging.masks import check_mask
+
+_RUN = np.dtype([("id", "u1"), ("length", "<i4")])
+
+
+def run_lengths(mask: np.ndarray) -> bytes:
+    """A mask's runs. Raises ValueError when the mask is not (H, W) uint8 or is empty."""
+    check_mask(mask)
+    ids = mask.ravel()
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+    runs = np.empty(len(starts), _RUN)
+    runs["id"] = ids[starts]
+    runs["length"] = np.diff(starts, append=ids.size)
+    return runs.tobytes()
+
+
+def mask_of_run_lengths(data: bytes | bytearray | memoryview, size: tuple[int, int]) -> np.ndarray:
+    """The (H, W) uint8 mask of these runs. size: its height and width.
+
+    Raises ValueError when the data are not whole runs, a run's length is below 1, or they do not add up to the size.
+    """
+    if len(data) % _RUN.itemsize:
+        raise ValueError(f"the run lengths have {len(data)} bytes; expected a multiple of {_RUN.itemsize}")
+    runs = np.frombuffer(data, _RUN)
+    lengths = runs["length"].astype(np.int64)
+    if (wrong := lengths[lengths < 1]).size:
+        raise ValueError(f"a run has the length {wrong[0]}; expected at least 1")
+    if (total := lengths.sum()) != size[0] * size[1]:
+        raise ValueError(f"the run lengths add up to {total} pixels; expected {size[0] * size[1]} for the size {size}")
+    return np.repeat(runs["id"], lengths).reshape(size)
