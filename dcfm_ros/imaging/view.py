@@ -86,7 +86,8 @@ class View:
         if self.class_map is not None:
             mask = self.class_map.apply(mask)
         if confidence is not None and self.needs_confidence:
-            mask = cv2.bitwise_or(mask, self._unsure(confidence))
+            unsure = self._unsure(confidence)
+            mask = cv2.bitwise_or(mask, unsure, dst=unsure)  # new memory costs more than the work
         if self._ignored is not None:
             ignored = mask_to_size(mask_to_size(self._ignored, size), self.output_size or size)
             mask = cv2.bitwise_or(mask, ignored)
