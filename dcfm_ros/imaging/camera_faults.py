@@ -8,6 +8,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from dcfm_ros.imaging.compressed import decode_compressed, encode_jpeg
+from dcfm_ros.imaging.encodings import to_rgb
+
 
 def exposed(pixels: np.ndarray, gain: float) -> np.ndarray:
     """`gain` times the light, clipped."""
@@ -32,11 +35,7 @@ def turned_while_exposed(pixels: np.ndarray, length: int) -> np.ndarray:
 
 def compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
     """There and back through JPEG of a quality of 1 to 100."""
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    assert decoded is not None
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return to_rgb(decode_compressed(encode_jpeg(pixels, quality), "jpeg"))
 
 
 def noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> np.ndarray:
