@@ -17,7 +17,8 @@ from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
 from dcfm_ros.evaluation.report.document import document
 from dcfm_ros.evaluation.report.files import files_under, sha256_of
-from dcfm_ros.evaluation.report.runs import FULL, Measured, run_in_step
+from dcfm_ros.evaluation.report.frames import FULL
+from dcfm_ros.evaluation.report.runs import Measured, run_in_step
 from dcfm_ros.evaluation.report.sources import DatasetSource, RecordingSource, Source
 from dcfm_ros.evaluation.report.summary import summary
 from dcfm_ros.evaluation.report.writing import REPORT, write_report

@@ -54,7 +54,7 @@ def cost(runs: Sequence[Mapping[str, Any]]) -> go.Figure:
         mode="markers+text",
         textposition="top center",
         cliponaxis=False,
-        marker={"color": OTHER, "size": [11] * len(runs)},
+        marker={"color": [OTHER] * len(runs), "size": [10] * len(runs), "opacity": 1},
         hovertemplate="%{text}: %{x:.1f} ms, %{y:.2f} %<extra></extra>",
         showlegend=False,
     )
@@ -79,25 +79,22 @@ def distance(runs: Mapping[str, Mapping[str, Any]], key: str) -> go.Figure:
     return chart
 
 
-def classes(by_class: Sequence[Mapping[str, Any]], labels: LabelSet) -> go.Figure:
+def classes(by_class: Sequence[Mapping[str, Any]]) -> go.Figure:
     """IoU of each class with the full network's masks and, where there are any, with the labels."""
     there = [one for one in by_class if one["iou_against_full"] is not None or one["iou"] is not None]
     chart = _figure("IoU, %", "", barmode="group", height=90 + 34 * max(1, len(there)))
-    colours = dict(zip(labels.names, labels.colors, strict=True))
-    names = [one["class"] for one in there][::-1]
-    for name, key, opacity in (("with labels", "iou", 0.55), ("with the full network", "iou_against_full", 1.0)):
+    for name, key, colour in (
+        ("against labels", "iou", KEYFRAME),
+        ("against the full network", "iou_against_full", OTHER),
+    ):
         if all(one[key] is None for one in there):
             continue
         chart.add_bar(
             x=[None if one[key] is None else _percent(one[key]) for one in there][::-1],
-            y=names,
+            y=[one["class"] for one in there][::-1],
             name=name,
             orientation="h",
-            marker={
-                "color": [_css(colours[class_name]) for class_name in names],
-                "opacity": opacity,
-                "line": {"width": 1, "color": FULL_NETWORK},
-            },
+            marker={"color": colour},
             hovertemplate="%{y}: %{x:.1f} %",
         )
     chart.update_xaxes(range=[0, 101])
@@ -148,6 +145,11 @@ def flicker(runs: Mapping[str, Records]) -> go.Figure:
     return chart
 
 
+def stretch_of(frames: int) -> int:
+    """How many consecutive frames are drawn as one."""
+    return max(1, -(-frames // MAX_POINTS))
+
+
 def _figure(x: str, y: str, rangemode: str = "normal", barmode: str | None = None, height: int = 340) -> go.Figure:
     layout = go.Layout(
         template="none",
@@ -165,7 +167,7 @@ def _figure(x: str, y: str, rangemode: str = "normal", barmode: str | None = Non
 
 def _stretches(records: Records) -> list[Records]:
     """MAX_POINTS or fewer runs of consecutive records that hold all of them."""
-    length = -(-len(records) // MAX_POINTS) or 1
+    length = stretch_of(len(records))
     return [records[first : first + length] for first in range(0, len(records), length)]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dcfm_ros.evaluation.report.frames import FULL
 from dcfm_ros.evaluation.report.numbers import scores, times
-from dcfm_ros.evaluation.report.runs import FULL, Measured
+from dcfm_ros.evaluation.report.runs import Measured
 
 FORMAT = 1
 
@@ -34,7 +35,7 @@ def document(measured: Measured, names: Sequence[str], facts: Mapping[str, Any])
 
 def run_titles(metrics: Mapping[str, Any]) -> dict[str, str]:
     """What the page calls each run, in the order of its slider: the full network is a keyframe on every frame."""
-    return {run: "K=1, full network" if run == FULL else run for run in metrics["runs"]}
+    return {run: "K=1 (full)" if run == FULL else run for run in metrics["runs"]}
 
 
 def run_points(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FULL = "full"
+"""The name of the run of the network in full on every frame."""
+
 FLICKER_WINDOW = 4
 """Frames within which a class that returns counts as flicker: at 15 to 30 Hz no thing comes and goes so fast."""
 

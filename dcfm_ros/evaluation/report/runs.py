@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcfm_ros.evaluation.metrics import VideoConsistency
-from dcfm_ros.evaluation.report.frames import Flicker, FrameRecord, Overlap, shares_of
+from dcfm_ros.evaluation.report.frames import FULL, Flicker, FrameRecord, Overlap, shares_of
 from dcfm_ros.evaluation.report.pictures import Picture, WorstFrames
 from dcfm_ros.evaluation.report.sources import Sample, Source
 from dcfm_ros.streaming import Segmentation, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
-
-FULL = "full"
 
 
 @dataclass(frozen=True)

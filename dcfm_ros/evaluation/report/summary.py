@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dcfm_ros.evaluation.report.runs import FULL
+from dcfm_ros.evaluation.report.frames import FULL
 
 
 def summary(metrics: Mapping[str, Any]) -> list[str]:
@@ -61,7 +61,8 @@ def _of_drive(metrics: Mapping[str, Any]) -> list[str]:
         longest = max(drive["gaps"], key=lambda gap: gap["seconds"])
         said.append(
             f"Masks are more than one and a half times their usual distance apart in "
-            f"{_count(len(drive['gaps']), 'place')}; the longest gap, after frame {longest['after_frame']}, is {longest['seconds']:.2f} s."
+            f"{_count(len(drive['gaps']), 'place')}; the longest gap, after frame {longest['after_frame']}, is "
+            f"{longest['seconds']:.2f} s."
         )
     if scores["flicker"] is not None:
         said.append(f"{100 * scores['flicker']:.2f} % of the pixels flicker from frame to frame.")

@@ -15,8 +15,9 @@ from plotly.offline import get_plotlyjs
 from dcfm_ros.evaluation.report import charts
 from dcfm_ros.evaluation.report.document import run_points, run_titles
 from dcfm_ros.evaluation.report.files import write_whole
+from dcfm_ros.evaluation.report.frames import FULL
 from dcfm_ros.evaluation.report.numbers import PERCENTILES, classes_csv, frames_csv, runs_csv
-from dcfm_ros.evaluation.report.runs import FULL, Measured
+from dcfm_ros.evaluation.report.runs import Measured
 from dcfm_ros.evaluation.report.summary import summary
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.streaming.result import STAGES
@@ -48,6 +49,7 @@ def _page(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) -> s
         metrics=metrics,
         summary=summary(metrics),
         points=points,
+        stretch=charts.stretch_of(len(measured.runs[measured.shown])),
         titles=run_titles(metrics),
         full=metrics["runs"].get(FULL) if measured.shown != FULL else None,
         stages=(*STAGES, "total"),
@@ -74,7 +76,7 @@ def _charts(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) ->
     if FULL in measured.runs:
         made["cost"] = charts.cost(run_points(metrics))
         made["agreement"] = charts.distance(reuse, "agreement")
-        made["classes"] = charts.classes(metrics["scores"]["by_class"], labels)
+        made["classes"] = charts.classes(metrics["scores"]["by_class"])
     if metrics["scores"]["miou"] is not None:
         made["miou"] = charts.distance(reuse, "miou")
     return {name: json.loads(chart.to_json()) for name, chart in made.items()}
