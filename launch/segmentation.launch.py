@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable
-from launch_ros.actions import Node
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
 
 _CONFIG = Path(__file__).parent.parent / "config"
 
@@ -17,7 +24,7 @@ _OVERRIDES = ("weights", "backend", "device", "input_transport")
 
 _SWITCH = ["true", "false", "True", "False"]  # launch files of Nav2 pass them with a capital
 _CAMERA = "{camera}"
-_BAG_DELAY_S = 5  # what comes while the network is still loading would be skipped
+_BAG_DELAY_S = 1  # for the node to find the bag's topics: what comes before that is lost
 _RESPAWN_DELAY_S = 2.0
 
 # Topics in the RViz file: of the camera that is taken when none is named, and of the node without a namespace.
@@ -45,7 +52,9 @@ def generate_launch_description() -> LaunchDescription:
                 "use_sim_time", "", "Follow /clock, which a bag then gives; empty: the params file's.", ["", *_SWITCH]
             ),
             _argument("respawn", "false", "Start the node again when it ends.", _SWITCH),
-            _argument("bag", "", "Bag to play beside the node, which goes on when the bag has ended; empty: none."),
+            _argument(
+                "bag", "", "Bag to play once the node is active; the node goes on when it has ended. Empty: none."
+            ),
             _argument("rviz", "false", "Show the image, the overlay and the classes in RViz.", _SWITCH),
             _argument("log_level", "info", "debug, info, warn, error or fatal."),
             _argument(
@@ -63,17 +72,18 @@ def _argument(name: str, default: str, description: str, choices: list[str] | No
     return DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
 
 
-def _actions(context: LaunchContext) -> list[SetEnvironmentVariable | ExecuteProcess]:
+def _actions(context: LaunchContext) -> list[SetEnvironmentVariable | RegisterEventHandler | Node]:
     """All are made before any begins: a wrong argument starts nothing."""
     arguments = context.launch_configurations
     cameras = _cameras(arguments["cameras"])
     remappings = _remappings(arguments, cameras)
-    actions = [*_dds_profile(arguments, context.environment), _segmentation(arguments, cameras, remappings)]
-    if arguments["bag"]:
-        actions.append(_bag(arguments))
-    if _is_true(arguments["rviz"]):
-        actions.append(_rviz(arguments, cameras, remappings))
-    return actions
+    segmentation = _segmentation(arguments, cameras, remappings)
+    return [
+        *_dds_profile(arguments, context.environment),
+        *([_bag(arguments, segmentation)] if arguments["bag"] else []),
+        segmentation,
+        *([_rviz(arguments, cameras, remappings)] if _is_true(arguments["rviz"]) else []),
+    ]
 
 
 def _cameras(names: str) -> list[str]:
@@ -121,7 +131,9 @@ def _segmentation(arguments: Mapping[str, str], cameras: list[str], remappings: 
         # launch itself would go on without the file, and the node with other parameters than were asked for.
         raise FileNotFoundError(f"params_file: there is no file {params_file}")
     overrides = _overrides(arguments, cameras)
-    return Node(
+    # To be told of transitions launch becomes a ROS node itself, which costs memory: for a bag alone.
+    kind = LifecycleNode if arguments["bag"] else Node
+    return kind(
         package="dcfm_ros",
         executable="segmentation_node",
         name="segmentation",
@@ -159,13 +171,17 @@ def _time(arguments: Mapping[str, str]) -> dict[str, bool]:
     return {"use_sim_time": _is_true(given)} if given else {}
 
 
-def _bag(arguments: Mapping[str, str]) -> ExecuteProcess:
+def _bag(arguments: Mapping[str, str], segmentation: LifecycleNode) -> RegisterEventHandler:
+    """Plays it once the node is active: while the network is loaded images would be skipped."""
     bag = arguments["bag"]
     if not Path(bag).exists():
         raise FileNotFoundError(f"bag: there is no file or folder {bag}")
     clock = ["--clock"] if _is_true(arguments["use_sim_time"]) else []
-    return ExecuteProcess(
+    player = ExecuteProcess(
         cmd=["ros2", "bag", "play", bag, "--delay", str(_BAG_DELAY_S), *clock], name="bag", output="screen"
+    )
+    return RegisterEventHandler(
+        OnStateTransition(target_lifecycle_node=segmentation, goal_state="active", entities=[player], handle_once=True)
     )
 
 

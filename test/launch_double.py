@@ -66,6 +66,16 @@ class SetEnvironmentVariable:
         context.environment[self._name] = self._value
 
 
+class RegisterEventHandler:
+    """Waits for an event, once it is visited."""
+
+    def __init__(self, event_handler: Any) -> None:
+        self.event_handler = event_handler
+
+    def visit(self, context: LaunchContext) -> None:
+        pass
+
+
 class ExecuteProcess:
     """Takes the arguments of the real one that the launch file gives; another name is an error."""
 
@@ -102,13 +112,38 @@ class Node(ExecuteProcess):
         super().__init__(cmd=[executable], **process)
 
 
+class LifecycleNode(Node):
+    """Its name and namespace are needed to listen to it."""
+
+    def __init__(self, *, name: str, namespace: str, **node: Any) -> None:
+        super().__init__(name=name, namespace=namespace, **node)
+
+
+class OnStateTransition:
+    """What is to begin when a lifecycle node comes into a state."""
+
+    def __init__(
+        self, *, target_lifecycle_node: LifecycleNode, goal_state: str, entities: list[Any], handle_once: bool = False
+    ) -> None:
+        if not isinstance(target_lifecycle_node, LifecycleNode):
+            raise RuntimeError("OnStateTransition requires a 'LifecycleNode' action as the target")
+        self.entities = entities
+
+
 def modules() -> dict[str, ModuleType]:
     """The modules that a launch file imports, by name."""
     contents: dict[str, list[type]] = {
         "launch": [LaunchContext, LaunchDescription],
-        "launch.actions": [DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable],
+        "launch.actions": [
+            DeclareLaunchArgument,
+            ExecuteProcess,
+            OpaqueFunction,
+            RegisterEventHandler,
+            SetEnvironmentVariable,
+        ],
         "launch_ros": [],
-        "launch_ros.actions": [Node],
+        "launch_ros.actions": [LifecycleNode, Node],
+        "launch_ros.event_handlers": [OnStateTransition],
     }
     made = {}
     for name, kinds in contents.items():

@@ -29,7 +29,7 @@ Launch = Callable[..., Launched]
 
 @pytest.fixture
 def launch_file(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The launch file as a module, with what starts processes keeping what it was made from."""
+    """The launch file as a module, with what starts processes or waits keeping what it was made from."""
     for name in PROFILE_VARIABLES:
         # Set first, so that what a test sets is taken back even where the variable was missing before.
         monkeypatch.setenv(name, "")
@@ -37,9 +37,12 @@ def launch_file(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     if not REAL:
         for name, module in launch_double.modules().items():
             monkeypatch.setitem(sys.modules, name, module)
-    for package, name in (("launch_ros.actions", "Node"), ("launch.actions", "ExecuteProcess")):
-        actions = importlib.import_module(package)
-        monkeypatch.setattr(actions, name, recording(getattr(actions, name)))
+    made = {"launch.actions": ["ExecuteProcess"], "launch_ros.actions": ["Node", "LifecycleNode"]}
+    made["launch_ros.event_handlers"] = ["OnStateTransition"]
+    packages = {name: importlib.import_module(name) for name in made}  # all, before any is changed
+    for package, names in made.items():
+        for name in names:
+            monkeypatch.setattr(packages[package], name, recording(getattr(packages[package], name)))
     spec = importlib.util.spec_from_file_location("segmentation_launch", LAUNCH_FILE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -60,7 +63,7 @@ def recording(action: type) -> type:
 def launch(launch_file: ModuleType, tmp_path: Path) -> Launch:
     """Launches with the arguments given; returns what each process was made from, by executable.
 
-    A process that is no node goes by its own name.
+    `later` is what waits for an event was made from.
     """
     params_file = tmp_path / "params.yaml"
     params_file.write_text("/**: {ros__parameters: {}}\n")
@@ -74,6 +77,8 @@ def launch(launch_file: ModuleType, tmp_path: Path) -> Launch:
             entity = waiting.pop(0)
             if hasattr(entity, "given"):  # visiting it would start the process
                 launched[entity.given.get("executable") or entity.given["name"]] = entity.given
+            elif hasattr(entity, "event_handler"):
+                launched["later"] = entity.event_handler.given
             else:
                 waiting[:0] = entity.visit(context) or []
         return launched
@@ -247,12 +252,18 @@ def test_the_node_is_respawned_when_asked_for(launch: Launch) -> None:
 def test_a_bag_is_played_with_its_clock_for_simulated_time(
     launch: Launch, tmp_path: Path, use_sim_time: str, clock: list[str]
 ) -> None:
-    launched = launch(bag=str(tmp_path), use_sim_time=use_sim_time)
-    assert list(launched) == ["segmentation_node", "bag"]
-    command = launched["bag"]["cmd"]
+    (player,) = launch(bag=str(tmp_path), use_sim_time=use_sim_time)["later"]["entities"]
+    command = player.given["cmd"]
     assert command[:4] == ["ros2", "bag", "play", str(tmp_path)]
     assert [word for word in command if word.startswith("--clock")] == clock
-    assert int(command[command.index("--delay") + 1]) > 0
+
+
+def test_a_bag_waits_once_for_the_node_to_be_active(launch: Launch, tmp_path: Path) -> None:
+    launched = launch(bag=str(tmp_path), namespace="robot")
+    assert list(launched) == ["later", "segmentation_node"]
+    later = launched["later"]
+    assert later["target_lifecycle_node"].given is launched["segmentation_node"]
+    assert (later["goal_state"], later["handle_once"]) == ("active", True)
 
 
 def test_a_missing_bag_is_an_error(launch: Launch, tmp_path: Path) -> None:
