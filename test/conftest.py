@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 # The tests' tensors are small: on a machine that does other work as well, torch's threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMEDRIVER = shutil.which("chromedriver")
+HAS_BROWSER = bool(CHROMIUM and CHROMEDRIVER)
+
+
+def pytest_report_header() -> str:
+    missing = "not here (on Debian: apt install chromium chromium-driver), so that browser tests are deselected"
+    return f"browser: {CHROMIUM}, {CHROMEDRIVER}" if HAS_BROWSER else f"browser: {missing}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    unable = [] if HAS_BROWSER else [item for item in items if item.get_closest_marker("browser")]
+    if unable:
+        items[:] = [item for item in items if item not in unable]
+        config.hook.pytest_deselected(items=unable)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import Progress
 
@@ -17,7 +18,8 @@ from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
 from dcfm_ros.evaluation.report.document import document
 from dcfm_ros.evaluation.report.files import files_under, sha256_of
-from dcfm_ros.evaluation.report.frames import FULL
+from dcfm_ros.evaluation.report.frames import FULL, RECORDED
+from dcfm_ros.evaluation.report.recorded import read_drive
 from dcfm_ros.evaluation.report.runs import Measured, run_in_step
 from dcfm_ros.evaluation.report.sources import DatasetSource, RecordingSource, Source
 from dcfm_ros.evaluation.report.summary import summary
@@ -57,6 +59,8 @@ def _intervals(context: click.Context, parameter: click.Parameter, value: str) -
     callback=_intervals,
     help="Keyframe intervals to run beside --keyframe-interval; 1 is the full network.",
 )
+@click.option("--recorded", is_flag=True, help="Read what the robot's node recorded in the bag; no network is run.")
+@click.option("--node", default="/segmentation", show_default=True, help="With --recorded: what its topics begin with.")
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @click.option("--mode", type=click.Choice(("causal", "bidirectional")), default="causal", show_default=True)
 @stream_options
@@ -68,6 +72,8 @@ def command(
     topic: str | None,
     split: str | None,
     intervals: list[int],
+    recorded: bool,
+    node: str,
     weights: str | None,
     mode: str,
     keyframe_interval: int,
@@ -84,7 +90,13 @@ def command(
     --keyframe-interval (or --schedule) is what most of the report is about; it runs in step with one for each of
     --intervals and with the full network on every frame, so that every figure is of a real run on the same frames.
     Labels are not needed: masks are held against the full network's, and against labels where there are any.
+
+    With --recorded nothing is segmented: latency, keyframes, dropped images, shares and flicker are those of the drive.
     """
+    _check_options(recorded)
+    if recorded:
+        _report_drive(path, output, node, topic)
+        return
     if stream.keywords["keyframe_mode"] == "async":
         raise click.UsageError(
             "keyframes beside the stream are not timed here, where runs go in step; expected --keyframe-mode sync "
@@ -122,10 +134,43 @@ def command(
     with Progress(transient=True) as progress:
         task = progress.add_task("segmenting", total=len(source))
         measured = run_in_step(network, source, streams, shown, partial(progress.advance, task))
-    finish(output, measured, facts, classes)
+    _finish(output, measured, facts, classes)
 
 
-def finish(output: Path, measured: Measured, facts: dict[str, Any], classes: LabelSet) -> None:
+def _check_options(recorded: bool) -> None:
+    """Raises UsageError for an option that would be ignored."""
+    context = click.get_current_context()
+    given = [option for option in context.params if context.get_parameter_source(option) is ParameterSource.COMMANDLINE]
+    of_drives = {"path", "output", "topic", "recorded", "node"}
+    if recorded and (stray := [option for option in given if option not in of_drives]):
+        raise click.UsageError(
+            f"--{stray[0].replace('_', '-')} is for segmenting; expected it left out with --recorded"
+        )
+    if not recorded and "node" in given:
+        raise click.UsageError("--node is for what a node recorded; expected --recorded beside it")
+
+
+def _report_drive(path: Path, output: Path, node: str, topic: str | None) -> None:
+    drive = read_drive(path, node.rstrip("/"), topic)
+    output.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "input": {
+            "name": path.resolve().name,
+            "path": str(path),
+            "kind": "recorded drive",
+            "topic": topic,
+            "frames": len(drive.measured.runs[RECORDED]),
+            "sha256": sha256_of(files_under(path)),
+            "labels_sha256": None,
+        },
+        "ran": {"node": node},
+        "made_with": {"versions": versions()},
+        "drive": drive.drive,
+    }
+    _finish(output, drive.measured, facts, drive.labels)
+
+
+def _finish(output: Path, measured: Measured, facts: dict[str, Any], classes: LabelSet) -> None:
     """Write the report and say what is in it."""
     metrics = document(measured, classes.names, facts)
     write_report(output, measured, metrics, classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,23 @@ def latency(records: Records, full: Records) -> go.Figure:
             hovertemplate="frame %{x}: %{y:.1f} ms",
             showlegend=bool(some),
         )
+    return chart
+
+
+def spacing(records: Records) -> go.Figure:
+    """Milliseconds from the mask before, by frame; where frames are many, the longest of each stretch."""
+    chart = _figure("frame", "ms since the mask before", rangemode="tozero")
+    apart = [(later.number, (later.stamp_ns - one.stamp_ns) / 1e6) for one, later in pairwise(records)]
+    length = stretch_of(len(apart))
+    longest = [max(apart[first : first + length], key=lambda at: at[1]) for first in range(0, len(apart), length)]
+    chart.add_scatter(
+        x=[number for number, _ in longest],
+        y=[ms for _, ms in longest],
+        mode="lines",
+        line={"color": OTHER, "width": 1.5},
+        hovertemplate="frame %{x}: %{y:.1f} ms<extra></extra>",
+        showlegend=False,
+    )
     return chart
 
 

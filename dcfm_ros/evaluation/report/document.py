@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dcfm_ros.evaluation.report.frames import FULL
+from dcfm_ros.evaluation.report.frames import FULL, RECORDED
 from dcfm_ros.evaluation.report.numbers import scores, times
 from dcfm_ros.evaluation.report.runs import Measured
 
@@ -23,7 +23,7 @@ def document(measured: Measured, names: Sequence[str], facts: Mapping[str, Any])
     return {
         "format": FORMAT,
         **facts,
-        "size": list(measured.size),
+        "size": None if measured.size is None else list(measured.size),
         "classes": list(names),
         "shown": measured.shown,
         "scores": found[measured.shown] | {"mvc8": measured.mvc8, "mvc16": measured.mvc16},
@@ -35,7 +35,8 @@ def document(measured: Measured, names: Sequence[str], facts: Mapping[str, Any])
 
 def run_titles(metrics: Mapping[str, Any]) -> dict[str, str]:
     """What the page calls each run, in the order of its slider: the full network is a keyframe on every frame."""
-    return {run: "K=1 (full)" if run == FULL else run for run in metrics["runs"]}
+    titles = {FULL: "K=1 (full)", RECORDED: "the drive"}
+    return {run: titles.get(run, run) for run in metrics["runs"]}
 
 
 def run_points(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

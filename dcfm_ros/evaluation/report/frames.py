@@ -11,6 +11,9 @@ import numpy as np
 FULL = "full"
 """The name of the run of the network in full on every frame."""
 
+RECORDED = "recorded"
+"""The name of the run that a robot recorded."""
+
 FLICKER_WINDOW = 4
 """Frames within which a class that returns counts as flicker: at 15 to 30 Hz no thing comes and goes so fast."""
 
@@ -24,9 +27,12 @@ class Overlap:
 
     @classmethod
     def of(cls, mask: np.ndarray, reference: np.ndarray, classes: int) -> Overlap:
-        """Of two (H, W) uint8 masks, where the reference has a class: ids from `classes` on, as 255, are left out."""
+        """Of a mask and a reference, (H, W) uint8, where the reference has a class: its 255 are left out.
+
+        The mask's ids are below `classes`, as a segmenter's are.
+        """
         pairs = mask.ravel().astype(np.intp) * 256 + reference.ravel()
-        counts = np.bincount(pairs, minlength=classes * 256)[: classes * 256].reshape(classes, 256)[:, :classes]
+        counts = np.bincount(pairs, minlength=classes * 256).reshape(classes, 256)[:, :classes]
         hits = counts.diagonal().copy()
         return cls(hits, counts.sum(0) + counts.sum(1) - hits)
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from dcfm_ros.evaluation.report.frames import FrameRecord
+from dcfm_ros.imaging.compressed import encode_jpeg
 from dcfm_ros.imaging.encodings import to_rgb
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import mask_to_size
@@ -93,13 +94,13 @@ def _marked(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 def _jpeg(rgb: np.ndarray) -> str:
-    return _address(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return _address("jpeg", encode_jpeg(rgb, _JPEG_QUALITY))
 
 
 def _png(rgb: np.ndarray) -> str:
-    return _address(".png", rgb, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return _address("png", cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
 
 
-def _address(suffix: str, rgb: np.ndarray, options: list[int]) -> str:
-    data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)[1].tobytes()
-    return f"data:image/{suffix[1:].replace('jpg', 'jpeg')};base64,{base64.b64encode(data).decode()}"
+def _address(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

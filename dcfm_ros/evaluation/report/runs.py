@@ -26,7 +26,7 @@ class Measured:
 
     shown: the name of the run that the report is about. mvc8, mvc16: its consistency against the labels where there
     are any, else against the full network's masks; None where no stream is long enough. worst: its pictures.
-    size: (height, width) of the first frame.
+    size: (height, width) of the first frame, or of the first recorded mask; None where none was recorded.
     """
 
     runs: Mapping[str, list[FrameRecord]]
@@ -34,7 +34,7 @@ class Measured:
     mvc8: float | None
     mvc16: float | None
     worst: list[Picture]
-    size: tuple[int, int]
+    size: tuple[int, int] | None
 
 
 def run_in_step(

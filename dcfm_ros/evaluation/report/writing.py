@@ -71,8 +71,11 @@ def _charts(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) ->
     made = {
         "latency": charts.latency(shown, full),
         "shares": charts.shares(shown, labels),
-        "flicker": charts.flicker(flickers),
     }
+    if metrics["scores"]["flicker"] is not None:
+        made["flicker"] = charts.flicker(flickers)
+    if metrics["drive"]:
+        made["spacing"] = charts.spacing(shown)
     if FULL in measured.runs:
         made["cost"] = charts.cost(run_points(metrics))
         made["agreement"] = charts.distance(reuse, "agreement")
