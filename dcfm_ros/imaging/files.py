@@ -1,21 +1,28 @@
-"""Image files in a folder."""
+"""Files in a folder."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Image files in the natural order of their stems (frame2 before frame10); empty when there is no such folder.
+    """Image files, as `files_in` gives them."""
+    return files_in(folder, IMAGE_SUFFIXES)
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files with one of these suffixes in the natural order of their stems (frame2 before frame10); empty when there is
+    no such folder.
 
     Hidden files are left out: macOS leaves one beside each image.
     """
     if not folder.is_dir():
         return []
-    files = (entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
+    files = (entry for entry in folder.iterdir() if entry.suffix.lower() in suffixes and entry.is_file())
     return sorted((entry for entry in files if not entry.name.startswith(".")), key=_natural)
 
 

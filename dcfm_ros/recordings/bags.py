@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 from dcfm_ros.imaging.compressed import decode_compressed
 from dcfm_ros.imaging.encodings import decode_frame
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.recordings.recording import Recording, RecordingError, nominal_rate
+from dcfm_ros.recordings.recording import Damaged, Recording, RecordingError, nominal_rate
+from dcfm_ros.recordings.salvage.bag import salvaged
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+IMAGES = (IMAGE, COMPRESSED_IMAGE)
 
 _MESSAGES_FOR_RATE = 101
 
@@ -28,95 +31,149 @@ class BagRecording(Recording):
     """One image topic of a rosbag2 folder, of a single .db3 or .mcap file, or of a ROS 1 .bag file.
 
     topic: a topic of sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage (JPEG, PNG); may be left out where the
-        bag has messages on only one. CompressedImage becomes BGR or grey, with its `format` as the frame's encoding.
+        bag has messages on only one. CompressedImage keeps its `format` as the frame's encoding.
 
     Frames come in the order of receipt. A stamp is the message's header.stamp, or the time of receipt where that is
     zero. `rate_hz` is measured on the first hundred messages, so that a long bag need not be read for it.
+    Where damage is skipped, `rosbags` reads as far as it can, and the rest is read file by file (`recordings.salvage`).
 
     Raises RecordingError when the bag cannot be read, when the topic is not there, is of another type or is one of
     several, and while iterating for a message that cannot be decoded or when fewer come than the bag announces.
     """
 
-    def __init__(self, path: Path, topic: str | None = None) -> None:
-        self.name = path.stem if path.is_file() else path.resolve().name
+    def __init__(self, path: Path, topic: str | None = None, damaged: Damaged = "raise") -> None:
+        super().__init__(path.stem if path.is_file() else path.resolve().name, damaged)
         self._path = path
         self._open = ExitStack()
+        self._reader = self._opened()
+        counts = self._counts()
         try:
-            # Bags older than Iron's carry no definitions; these two messages have been the same in all of ROS 2.
-            reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-            self._reader = self._open.enter_context(reader)
-        except Exception as error:  # a damaged file surfaces as nearly any type: struct, index, assertion, sqlite, ...
-            raise RecordingError(f"{path} cannot be read as a bag: {_reason(error)}") from error
-        try:
-            self.topic = _choose_topic(path, self._reader.connections, topic)
+            self.topic = _choose_topic(path, counts, topic)
         except RecordingError:
             self.close()
             raise
-        # One topic may have several connections: bags that were split, publishers with other QoS.
-        self._connections = [c for c in self._reader.connections if c.topic == self.topic and _is_image(c)]
-        self._announced = sum(connection.msgcount for connection in self._connections)
+        self._announced = sum(counts[self.topic, kind] for kind in IMAGES)
 
     @cached_property
     def rate_hz(self) -> float:
-        return nominal_rate([stamp for _, stamp, _ in islice(self._messages(), _MESSAGES_FOR_RATE)])
+        return nominal_rate([message.stamp_ns for message in islice(self._messages(), _MESSAGES_FOR_RATE)])
+
+    @cached_property
+    def frame_id(self) -> str:
+        first = next(self._messages(), None)
+        return first.content.header.frame_id if first else super().frame_id
 
     def __len__(self) -> int:
         return self._announced
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, (message_type, stamp, message) in enumerate(self._messages()):
+        for message in self._messages():
             try:
-                frame = _decode(message_type, stamp, message)
+                frame = _decode(message)
             except ValueError as error:
-                raise RecordingError(f"{self._where(index)} cannot be decoded: {error}") from error
+                self._lose(f"{self._where(message.number)} cannot be decoded: {error}", error)
+                continue
             yield frame
 
     def close(self) -> None:
         self._open.close()
 
-    def _messages(self) -> Iterator[tuple[str, int, Any]]:
-        """Type, stamp (ns) and deserialised message, one after the other."""
-        count = 0
-        raw_messages = self._reader.messages(connections=self._connections)
-        while True:
+    def _opened(self) -> AnyReader | None:
+        """The library's reader; None where it refuses the bag, and that is no error."""
+        try:
+            # Bags older than Iron's carry no definitions; these two messages have been the same in all of ROS 2.
+            return self._open.enter_context(AnyReader([self._path], default_typestore=get_typestore(Stores.ROS2_JAZZY)))
+        except Exception as error:  # a damaged file surfaces as nearly any type: struct, index, assertion, sqlite, ...
+            self._lose(f"{self._path} cannot be read as a bag: {_reason(error)}", error)
+            return None
+
+    def _counts(self) -> Counter[tuple[str, str]]:
+        """Messages by topic and type: as the bag tells, or as they can be read."""
+        counts: Counter[tuple[str, str]] = Counter()
+        if self._reader is None:
+            counts.update((raw.topic, raw.kind) for raw in salvaged(self._path, self._lose))
+        else:
+            for connection in self._reader.connections:
+                counts[connection.topic, connection.msgtype] += connection.msgcount
+        return counts
+
+    def _messages(self) -> Iterator[_Message]:
+        index = -1
+        for index, (kind, received_ns, data) in enumerate(self._raw_messages()):
             try:
-                raw = next(raw_messages, None)
-                if raw is None:
-                    break
-                connection, received_ns, data = raw
-                message: Any = self._reader.deserialize(data, connection.msgtype)
+                content: Any = self._deserialize(data, kind)
             except Exception as error:  # as when opening
-                raise RecordingError(f"{self._where(count)} cannot be read: {_reason(error)}") from error
-            count += 1
-            yield connection.msgtype, _stamp(message) or received_ns, message
-        if count < self._announced:
-            raise RecordingError(f"{self._path} holds {count} messages on {self.topic}; expected {self._announced}")
+                self._lose(f"{self._where(index)} cannot be read: {_reason(error)}", error)
+                continue
+            yield _Message(index, kind, _stamp(content) or received_ns, content)
+        if index + 1 < self._announced:
+            self._lose(f"{self._path} holds {index + 1} messages on {self.topic}; expected {self._announced}")
+
+    def _raw_messages(self) -> Iterator[tuple[str, int, bytes]]:
+        """Type, time of receipt and bytes of the topic's images."""
+        read: Counter[int] = Counter()
+        if self._reader is not None:
+            # One topic may have several connections: bags that were split, publishers with other QoS.
+            ours = [c for c in self._reader.connections if c.topic == self.topic and c.msgtype in IMAGES]
+            messages = self._reader.messages(connections=ours)
+            try:
+                for connection, received_ns, data in messages:
+                    read[received_ns] += 1
+                    yield connection.msgtype, received_ns, data
+                if read.total() >= self._announced or self._damaged == "raise":
+                    return
+            except Exception as error:  # as when opening
+                self._lose(f"{self._where(read.total())} cannot be read: {_reason(error)}", error)
+        for raw in salvaged(self._path, self._lose):
+            if raw.topic != self.topic or raw.kind not in IMAGES:
+                continue
+            if read[raw.received_ns]:
+                read[raw.received_ns] -= 1
+            else:
+                yield raw.kind, raw.received_ns, raw.data
+
+    def _deserialize(self, data: bytes, kind: str) -> Any:
+        if self._reader is not None:
+            return self._reader.deserialize(data, kind)
+        if self._path.suffix.lower() == ".bag":
+            return self._types.deserialize_ros1(data, kind)
+        return self._types.deserialize_cdr(data, kind)
+
+    @cached_property
+    def _types(self) -> Typestore:
+        """What the messages are like in a bag that does not say it any more."""
+        return get_typestore(Stores.ROS1_NOETIC if self._path.suffix.lower() == ".bag" else Stores.ROS2_JAZZY)
 
     def _where(self, index: int) -> str:
         return f"message {index} on {self.topic} in {self._path}"
 
 
-def _choose_topic(path: Path, connections: Sequence[Connection], wanted: str | None) -> str:
-    filled = sorted({c.topic for c in connections if _is_image(c) and c.msgcount > 0})
+class _Message(NamedTuple):
+    """A deserialised image message, and which of its topic it is."""
+
+    number: int
+    kind: str
+    stamp_ns: int
+    content: Any
+
+
+def _choose_topic(path: Path, counts: Counter[tuple[str, str]], wanted: str | None) -> str:
+    filled = sorted({topic for (topic, kind), count in counts.items() if kind in IMAGES and count > 0})
     if wanted in filled:
         return wanted
     listed = ", ".join(filled) or "none"
     if wanted is not None:
-        types = sorted({c.msgtype for c in connections if c.topic == wanted})
-        if not types:
+        kinds = sorted({kind for topic, kind in counts if topic == wanted})
+        if not kinds:
             raise RecordingError(f"{path} has no topic {wanted!r}; its image topics: {listed}")
-        if not {IMAGE, COMPRESSED_IMAGE}.intersection(types):
-            raise RecordingError(f"{wanted} in {path} is {', '.join(types)}; expected {IMAGE} or {COMPRESSED_IMAGE}")
+        if not set(IMAGES).intersection(kinds):
+            raise RecordingError(f"{wanted} in {path} is {', '.join(kinds)}; expected {' or '.join(IMAGES)}")
         raise RecordingError(f"{wanted} in {path} has no messages; image topics that have: {listed}")
     if not filled:
-        raise RecordingError(f"{path} has no images; expected a topic of {IMAGE} or {COMPRESSED_IMAGE}")
+        raise RecordingError(f"{path} has no images; expected a topic of {' or '.join(IMAGES)}")
     if len(filled) > 1:
         raise RecordingError(f"{path} has several image topics, choose one: {listed}")
     return filled[0]
-
-
-def _is_image(connection: Connection) -> bool:
-    return connection.msgtype in (IMAGE, COMPRESSED_IMAGE)
 
 
 def _stamp(message: Any) -> int:
@@ -124,17 +181,18 @@ def _stamp(message: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-def _decode(message_type: str, stamp_ns: int, message: Any) -> Frame:
-    if message_type == COMPRESSED_IMAGE:
-        return decode_compressed(message.data, message.format, stamp_ns)
+def _decode(message: _Message) -> Frame:
+    content = message.content
+    if message.kind == COMPRESSED_IMAGE:
+        return decode_compressed(content.data, content.format, message.stamp_ns)
     return decode_frame(
-        message.data,
-        height=message.height,
-        width=message.width,
-        encoding=message.encoding,
-        step=message.step,
-        is_bigendian=bool(message.is_bigendian),
-        stamp_ns=stamp_ns,
+        content.data,
+        height=content.height,
+        width=content.width,
+        encoding=content.encoding,
+        step=content.step,
+        is_bigendian=bool(content.is_bigendian),
+        stamp_ns=message.stamp_ns,
     )
 
 

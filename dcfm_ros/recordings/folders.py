@@ -8,7 +8,14 @@ from pathlib import Path
 import cv2
 
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.recordings.recording import DEFAULT_RATE_HZ, FIRST_STAMP_NS, Recording, RecordingError, check_rate
+from dcfm_ros.recordings.recording import (
+    DEFAULT_RATE_HZ,
+    FIRST_STAMP_NS,
+    Damaged,
+    Recording,
+    RecordingError,
+    check_rate,
+)
 
 
 class FolderRecording(Recording):
@@ -16,13 +23,17 @@ class FolderRecording(Recording):
 
     Stamps begin at one second. An image of another size than the first is handed on as it is.
     Raises RecordingError with the path of an image that cannot be read; for the first image at once.
+    Where damage is skipped, the next image still has its own stamp.
     """
 
-    def __init__(self, name: str, images: Sequence[Path], rate_hz: float | None = None) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, images: Sequence[Path], rate_hz: float | None = None, damaged: Damaged = "raise"
+    ) -> None:
+        super().__init__(name, damaged)
         self._images = images
         self._rate_hz = check_rate(DEFAULT_RATE_HZ if rate_hz is None else rate_hz)
-        _read(self._images[0], FIRST_STAMP_NS)
+        if damaged == "raise":
+            _read(self._images[0], FIRST_STAMP_NS)
 
     @property
     def rate_hz(self) -> float:
@@ -33,7 +44,12 @@ class FolderRecording(Recording):
 
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._images):
-            yield _read(path, FIRST_STAMP_NS + round(index * 1e9 / self._rate_hz))
+            try:
+                frame = _read(path, FIRST_STAMP_NS + round(index * 1e9 / self._rate_hz))
+            except RecordingError as error:
+                self._lose(str(error), error)
+                continue
+            yield frame
 
 
 def _read(path: Path, stamp_ns: int) -> Frame:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcfm_ros.imaging.files import IMAGE_SUFFIXES, images_in
-from dcfm_ros.recordings.recording import Recording, RecordingError
+from dcfm_ros.imaging.files import IMAGE_SUFFIXES, files_in, images_in
+from dcfm_ros.recordings.recording import Damaged, Recording, RecordingError
 
 BAG_SUFFIXES = (".db3", ".mcap", ".bag")
 # A list and no trial: FFmpeg opens even a text file, and shows its letters.
@@ -15,54 +15,61 @@ VIDEO_SUFFIXES = (
 )
 
 
-def open_recording(path: str | Path, topic: str | None = None, rate_hz: float | None = None) -> Recording:
+def open_recording(
+    path: str | Path, topic: str | None = None, rate_hz: float | None = None, damaged: Damaged = "raise"
+) -> Recording:
     """Opens what lies at `path`: a bag, a video or a folder of images.
 
     path: a rosbag2 folder, a single .db3 or .mcap file, a ROS 1 .bag file, a video file, a folder of images, or a
         folder that has these in `images/`.
     topic: the image topic of a bag; may be left out where there is only one.
     rate_hz: frames per second of a folder (default 10), or of a video in place of its own. Bags carry stamps.
+    damaged: "skip" reads all that can be read of what is damaged, and notes what is lost in `Recording.losses`; a bag's
+        folder then needs no metadata.yaml. "raise" takes damage for an error.
 
     Raises RecordingError when there is nothing, when it cannot be read, or when topic or rate_hz do not fit it.
     """
     path = Path(path)
     if not path.exists():
         raise RecordingError(f"{path} does not exist")
-    if _is_bag(path):
+    if _is_bag(path, damaged):
         if rate_hz is not None:
             raise RecordingError(f"{path} is a bag and has stamps; rate_hz={rate_hz} is for folders and videos")
         from dcfm_ros.recordings.bags import BagRecording
 
-        return BagRecording(path, topic)
+        return BagRecording(path, topic, damaged)
     if topic is not None:
         raise RecordingError(f"{path} is not a bag and has no topics; expected none, not {topic!r}")
     if path.is_dir():
-        return _open_folder(path, rate_hz)
+        return _open_folder(path, rate_hz, damaged)
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         raise RecordingError(f"{path} is not a recording; expected {_EXPECTED}")
     from dcfm_ros.recordings.videos import VideoRecording
 
-    return VideoRecording(path, rate_hz)
+    return VideoRecording(path, rate_hz, damaged)
 
 
 _EXPECTED = f"a bag ({' '.join(BAG_SUFFIXES)}, or a folder), a video or a folder of images ({' '.join(IMAGE_SUFFIXES)})"
 
 
-def _is_bag(path: Path) -> bool:
+def _is_bag(path: Path, damaged: Damaged) -> bool:
     if path.is_dir():
-        return (path / "metadata.yaml").exists()
+        return (path / "metadata.yaml").exists() or (damaged == "skip" and bool(_loose_bags(path)))
     return path.suffix.lower() in BAG_SUFFIXES
 
 
-def _open_folder(folder: Path, rate_hz: float | None) -> Recording:
+def _loose_bags(folder: Path) -> list[Path]:
+    return files_in(folder, (*BAG_SUFFIXES, ".zstd"))
+
+
+def _open_folder(folder: Path, rate_hz: float | None, damaged: Damaged) -> Recording:
     images = images_in(folder) or images_in(folder / "images")
     if not images:
-        loose = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in BAG_SUFFIXES)
-        if loose:
+        if loose := _loose_bags(folder):
             raise RecordingError(
-                f"{folder} has {loose[0]} but no metadata.yaml; name the file itself or run `ros2 bag reindex`"
+                f"{folder} has {loose[0].name} but no metadata.yaml; name the file itself or run `ros2 bag reindex`"
             )
         raise RecordingError(f"{folder} has nothing to read; expected a bag or images ({' '.join(IMAGE_SUFFIXES)})")
     from dcfm_ros.recordings.folders import FolderRecording
 
-    return FolderRecording(folder.resolve().name, images, rate_hz)
+    return FolderRecording(folder.resolve().name, images, rate_hz, damaged)

@@ -8,12 +8,15 @@ import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from dcfm_ros.imaging.frame import Frame
+
+Damaged = Literal["raise", "skip"]
+"""What becomes of what cannot be read: an error, or a loss that is noted while the rest is read."""
 
 DEFAULT_RATE_HZ = 10.0
 """The rate of a source that tells none: a folder of images, a bag with a single frame."""
@@ -30,11 +33,25 @@ class Recording(ABC):
     """Frames in the order they were recorded, read one at a time; each `iter()` begins again and gives equal frames.
 
     name: the bag's, video's or folder's own name, without a suffix.
-    Iterating raises RecordingError at the first frame that cannot be read. `close()` or leaving a `with` block frees
-    what is held open; a closed recording is not used again.
+    damaged: "raise" makes iterating raise RecordingError at the first frame that cannot be read; with "skip" all that
+    can be read comes, and `losses` tells what did not.
+    `close()` or leaving a `with` block frees what is held open; a closed recording is not used again.
     """
 
-    name: str
+    def __init__(self, name: str, damaged: Damaged = "raise") -> None:
+        self.name = name
+        self._damaged = damaged
+        self._losses: dict[str, None] = {}
+
+    @property
+    def losses(self) -> list[str]:
+        """What could not be read so far, where, and why; complete when all frames have been read."""
+        return list(self._losses)
+
+    @property
+    def frame_id(self) -> str:
+        """The coordinate frame that the images are in (`header.frame_id`)."""
+        return "camera"
 
     @property
     @abstractmethod
@@ -43,7 +60,7 @@ class Recording(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of frames."""
+        """Number of frames; of a damaged recording about as many."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -51,6 +68,12 @@ class Recording(ABC):
 
     def close(self) -> None:  # noqa: B027 - only bags hold something open between iterations
         """Frees what is held open; may be called twice."""
+
+    def _lose(self, what: str, cause: Exception | None = None) -> None:
+        """Note what cannot be read, once; raise it as a RecordingError where damage is an error."""
+        if self._damaged == "raise":
+            raise RecordingError(what) from cause
+        self._losses[what] = None
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.recordings.recording import FIRST_STAMP_NS, Recording, RecordingError, check_rate, nominal_rate
+from dcfm_ros.recordings.recording import FIRST_STAMP_NS, Damaged, Recording, RecordingError, check_rate, nominal_rate
 
 _MOST_HZ = 480.0  # above it, a container tells the ticks of its clock and not a camera's rate
 _FRAMES_FOR_RATE = 100
@@ -22,11 +22,14 @@ class VideoRecording(Recording):
     Stamps are the positions the container gives (so a changing frame rate is kept), the first at one second; a position
     that does not advance is replaced by one period after the last. With `rate_hz` they are evenly spaced instead.
 
+    A video that was cut ends where it can be read no further. Where damage is skipped that is a loss, if its container
+    tells a count of frames; it is never an error, for many tell a wrong one.
+
     Raises RecordingError when OpenCV cannot read a first frame.
     """
 
-    def __init__(self, path: Path, rate_hz: float | None = None) -> None:
-        self.name = path.stem
+    def __init__(self, path: Path, rate_hz: float | None = None, damaged: Damaged = "raise") -> None:
+        super().__init__(path.stem, damaged)
         self._path = path
         self._given_rate = None if rate_hz is None else check_rate(rate_hz)
         with self._capture() as capture:
@@ -52,11 +55,16 @@ class VideoRecording(Recording):
     def __iter__(self) -> Iterator[Frame]:
         with self._capture() as capture:
             clock = _Clock(self.rate_hz, even=self._given_rate is not None)
+            told = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            count = 0
             while True:
                 read, pixels = capture.read()
                 if not read:
-                    return
+                    break
+                count += 1
                 yield Frame(pixels, "bgr", clock.stamp(_position_ns(capture)), "bgr8")
+        if count < told and self._damaged == "skip":
+            self._lose(f"{self._path.name} tells of {told} frames, and {count} can be read")
 
     @cached_property
     def _count(self) -> int:
