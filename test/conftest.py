@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+from browser import HAS_BROWSER
 
 # The tests' tensors are small: on a machine that does other work as well, torch's threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMEDRIVER = shutil.which("chromedriver")
-HAS_BROWSER = bool(CHROMIUM and CHROMEDRIVER)
-
-
-def pytest_report_header() -> str:
-    missing = "not here (on Debian: apt install chromium chromium-driver), so that browser tests are deselected"
-    return f"browser: {CHROMIUM}, {CHROMEDRIVER}" if HAS_BROWSER else f"browser: {missing}"
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not HAS_BROWSER:
+        terminalreporter.write_line(
+            "Tests marked browser were deselected, as there is no Chromium with its driver here; on Debian: "
+            "apt install chromium chromium-driver"
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

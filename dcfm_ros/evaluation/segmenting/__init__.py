@@ -1,0 +1,1 @@
+"""A recording segmented into files: masks, an overlay, a bag and a table."""

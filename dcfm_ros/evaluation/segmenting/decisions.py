@@ -1,0 +1,117 @@
+"""What a run decided, read from what it left, so that it can be followed: which frames, keyframes and swaps."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.recordings.recording import RecordingError
+from dcfm_ros.streaming.schedules import Recorded
+from dcfm_ros.streaming.timing import Timing, read_timing, read_timing_row, timing_texts
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One frame that was processed. keyframe: place in `Decisions.frames` of the one that its mask was made from."""
+
+    stamp_ns: int
+    is_keyframe: bool
+    keyframe: int
+    reason: str
+    shares: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a run decided, frame by frame, from the first keyframe that was not waited for on."""
+
+    frames: list[Decided]
+
+    @property
+    def swaps(self) -> bool:
+        """Whether keyframes were computed beside the stream."""
+        return any(frame.is_keyframe and frame.keyframe != place for place, frame in enumerate(self.frames))
+
+    def schedule(self, first: int) -> Recorded:
+        """For a segmenter whose first frame is the one at place `first`."""
+        places = range(first, len(self.frames))
+        return Recorded(
+            {place - first: self.frames[place].is_keyframe for place in places},
+            {place - first: self.frames[place].keyframe - first for place in places},
+        )
+
+    def begins_stream(self, place: int) -> bool:
+        """Whether this keyframe was waited for; among keyframes that are computed beside it, a new stream's first."""
+        frame = self.frames[place]
+        return frame.is_keyframe and frame.keyframe == place
+
+    def of(self, recording: Iterable[Frame]) -> Iterator[Frame]:
+        """The frames of the recording that were processed. Raises RecordingError where it lacks one of them."""
+        places = {frame.stamp_ns: place for place, frame in enumerate(self.frames)}
+        at = 0
+        for frame in recording:
+            if at == len(self.frames):
+                return
+            if frame.stamp_ns == self.frames[at].stamp_ns:
+                at += 1
+                yield frame
+            elif places.get(frame.stamp_ns, -1) > at:
+                break
+        if at < len(self.frames):
+            stamp_s = self.frames[at].stamp_ns / 1e9
+            raise RecordingError(
+                f"the run that is followed processed a frame with the stamp {stamp_s:.9f} s as its {at}th from its first "
+                "keyframe on; expected it in the recording"
+            )
+
+
+def read_decisions(path: Path, topic: str = "/segmentation/timing") -> Decisions:
+    """Of a bag with the node's timings, or of a table: `frames.csv` of `dcfm segment`, `timing.csv` of the recorder.
+
+    What comes before the first keyframe is left out: nobody knows what its masks were made from.
+    Raises RecordingError when there is none, when a keyframe is missing that later masks were made from, and when
+    neither can be read.
+    """
+    rows = _of_table(path) if path.suffix.lower() == ".csv" else _of_bag(path, topic)
+    first = next((place for place, (_, timing) in enumerate(rows) if timing.keyframe_index == timing.index), None)
+    if first is None:
+        raise RecordingError(f"{path} tells of {len(rows)} frames; expected a stream's first keyframe among them")
+    rows = rows[first:]
+    places = {timing.index: place for place, (_, timing) in enumerate(rows)}
+    for _, timing in rows:
+        if timing.keyframe_index not in places:
+            raise RecordingError(
+                f"{path} lacks frame {timing.keyframe_index}, the keyframe that the mask of frame {timing.index} was "
+                "made from"
+            )
+    return Decisions([_decided(stamp_ns, timing, places) for stamp_ns, timing in rows])
+
+
+def _of_bag(path: Path, topic: str) -> Sequence[tuple[int, Timing]]:
+    from dcfm_ros.recordings.messages import read_messages
+
+    found = []
+    for number, (_, message) in enumerate(read_messages(path, topic)):
+        stamp = message.header.stamp
+        try:
+            found.append((stamp.sec * 1_000_000_000 + stamp.nanosec, read_timing(message)))
+        except ValueError as error:
+            raise RecordingError(f"message {number} on {topic} in {path}: {error}") from error
+    return found
+
+
+def _of_table(path: Path) -> Sequence[tuple[int, Timing]]:
+    try:
+        with path.open(newline="") as file:
+            return [read_timing_row(row) for row in csv.DictReader(file)]
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path} cannot be read as a table of frames: {error}") from error
+
+
+def _decided(stamp_ns: int, timing: Timing, places: dict[int, int]) -> Decided:
+    texts = timing_texts(timing)
+    shares = {key: text for key, text in texts.items() if key.startswith("share/")}
+    return Decided(stamp_ns, timing.is_keyframe, places[timing.keyframe_index], timing.reason, shares)

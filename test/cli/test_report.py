@@ -1,0 +1,230 @@
+"""`dcfm report` as a user calls it, with a small network of random weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from dataset_files import write_pixels
+from drive_bag import write_drive
+from report_inputs import label, picture, with_small_network, write_folder, write_report
+
+from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.recordings.writers import BagWriter
+
+Call = Callable[..., CompletedProcess[str]]
+FRAMES = 7
+START_NS, STEP_NS = 1_700_000_000_000_000_000, 50_000_000
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return with_small_network(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("street") / "drive", FRAMES)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory, folder: Path, network: list[str]) -> Path:
+    """Of every frame labelled, at K=3, beside K=1 and 2."""
+    arguments = [folder, *network, "--keyframe-interval", "3", "--intervals", "1,2"]
+    return write_report(tmp_path_factory.mktemp("report") / "made" / "here", *arguments)
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    """The first four frames."""
+    with BagWriter(tmp_path / "bag", "/camera") as writer:
+        for number in range(4):
+            writer.write(Frame(picture(number), "rgb", START_NS + number * STEP_NS))
+    return tmp_path / "bag"
+
+
+def metrics_of(report: Path) -> dict[str, Any]:
+    return json.loads((report / "metrics.json").read_text())
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_all_numbers_are_there(report: Path, folder: Path) -> None:
+    metrics = metrics_of(report)
+    assert list(metrics["runs"]) == ["full", "K=2", "K=3"]
+    assert [run["keyframes"] for run in metrics["runs"].values()] == [FRAMES, 4, 3]
+    scores = metrics["scores"]
+    assert {at["distance"]: at["labelled"] for at in scores["by_distance"]} == {0: 3, 1: 2, 2: 2}
+    assert 0 < scores["agreement"] < metrics["runs"]["full"]["agreement"] == 1
+    assert 0 < scores["miou"] < 1
+    assert (metrics["input"]["kind"], metrics["input"]["path"]) == ("folder", str(folder))
+    assert all(re.fullmatch("[0-9a-f]{64}", metrics["input"][name]) for name in ("sha256", "labels_sha256"))
+    assert re.fullmatch("[0-9a-f]{64}", metrics["ran"]["weights_sha256"])
+    assert {"device", "versions"} == set(metrics["made_with"])
+    took = metrics["times"]["runs"]["K=3"]["by_kind"]
+    assert list(took) == ["all frames", "keyframes", "other frames"]
+    assert took["other frames"]["common"]["p99"] == 0 < took["keyframes"]["common"]["p50"]
+    assert 0 < took["keyframes"]["total"]["p50"] <= took["keyframes"]["total"]["p95"]
+
+
+def test_tables_hold_every_frame_and_class(report: Path) -> None:
+    frames = rows_of(report / "frames.csv")
+    shown = [row for row in frames if row["run"] == "K=3"]
+    assert [row["frame"] for row in shown] == [str(number) for number in range(FRAMES)]
+    assert [row["is_keyframe"] for row in shown] == list("1001001")
+    assert [row["run"] for row in frames].count("full") == FRAMES
+    stages = sum(float(value) for name, value in shown[1].items() if name.endswith("_ms") and name != "latency_ms")
+    assert float(shown[1]["latency_ms"]) == pytest.approx(stages)
+    classes = rows_of(report / "classes.csv")
+    assert sum(float(row["share"]) for row in classes) == pytest.approx(FRAMES)
+    pixels = [row for row in classes if row["frame"] == "0"]
+    assert sum(int(row["full_hits"]) for row in pixels) == 64 * 96
+    assert [row["run"] for row in rows_of(report / "runs.csv")] == ["full", "K=2", "K=3"]
+
+
+def test_two_runs_differ_in_times_alone(report: Path, folder: Path, network: list[str], tmp_path: Path) -> None:
+    again = write_report(tmp_path / "again", folder, *network, "--keyframe-interval", "3", "--intervals", "1,2")
+    first, second = metrics_of(report), metrics_of(again)
+    del first["times"], second["times"]
+    assert first == second
+    assert (again / "classes.csv").read_text() == (report / "classes.csv").read_text()
+    assert not list(again.glob("*.partial"))
+
+
+class _Page(HTMLParser):
+    """What a page would load from elsewhere, and its pictures and charts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elsewhere: list[str] = []
+        self.pictures = 0
+        self.charts: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        self.elsewhere += [v for k, v in attributes if k in ("src", "href") and v and not v.startswith("data:")]
+        self.pictures += tag == "img"
+        if found.get("class") == "chart":
+            self.charts.add(found["id"] or "")
+
+
+def test_the_page_needs_nothing_else(report: Path) -> None:
+    text = (report / "report.html").read_text()
+    page = _Page(text)
+    assert page.elsewhere == []
+    assert "@import" not in text and "url(" not in text
+    assert page.charts == {"cost", "latency", "miou", "agreement", "classes", "shares", "flicker"}
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text)
+    assert data is not None
+    drawn = json.loads(data[1])
+    assert set(drawn["charts"]) == page.charts
+    assert [point["title"] for point in drawn["points"]] == ["K=1 (full)", "K=2", "K=3"]
+    assert page.pictures == 6 * len(metrics_of(report)["worst"]) > 0
+    assert "7 frames of 96x64 were segmented with 3 keyframes." in text
+    assert len(text) < 3_000_000
+
+
+def test_images_without_labels_are_held_against_the_full_network(network: list[str], tmp_path: Path) -> None:
+    images = write_folder(tmp_path / "plain", 4, labelled=False)
+    report = write_report(tmp_path / "report", images, *network, "--keyframe-interval", "2", "--intervals", "2")
+    scores = metrics_of(report)["scores"]
+    assert (scores["miou"], scores["labelled"], list(metrics_of(report)["runs"])) == (None, 0, ["full", "K=2"])
+    assert 0 < scores["agreement"] < 1
+    assert "mIoU" not in (report / "report.html").read_text().partition('id="data"')[0]
+
+
+@pytest.mark.parametrize("names", [("000001", "2"), (str(START_NS + STEP_NS), str(START_NS + 2 * STEP_NS))])
+def test_labels_are_found_by_index_and_by_stamp(
+    network: list[str], bag: Path, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    for number, name in enumerate(names, 1):
+        write_pixels(tmp_path / "ids" / f"{name}.png", label(number))
+    report = write_report(tmp_path / "report", bag, "--labels", tmp_path / "ids", *network, "--intervals", "1")
+    distances = {at["distance"]: at["labelled"] for at in metrics_of(report)["scores"]["by_distance"]}
+    assert distances == {0: 0, 1: 1, 2: 1, 3: 0}
+    assert metrics_of(report)["input"]["kind"] == "recording"
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("000004.png", r"no label of a frame; expected 000000\.png to 000003\.png, or <stamp in ns>\.png"),
+        ("one.png", "no label of a frame"),
+        (f"{START_NS + 7}.png", "fits no frame of the recording"),
+    ],
+)
+def test_labels_that_fit_no_frame_are_refused(
+    called: Call, network: list[str], bag: Path, tmp_path: Path, name: str, said: str
+) -> None:
+    write_pixels(tmp_path / "ids" / name, label(0))
+    done = called(
+        *("report", str(bag), "--labels", str(tmp_path / "ids"), *network, "--output", str(tmp_path / "report"))
+    )
+    assert done.returncode == 1
+    assert re.search(said, done.stderr)
+    assert not (tmp_path / "report" / "report.html").exists()
+
+
+def test_a_label_of_another_size_is_refused(called: Call, network: list[str], bag: Path, tmp_path: Path) -> None:
+    write_pixels(tmp_path / "ids" / "0.png", label(0)[:32])
+    done = called(
+        *("report", str(bag), "--labels", str(tmp_path / "ids"), *network, "--output", str(tmp_path / "report"))
+    )
+    assert (done.returncode, "is 96x32; expected its frame's size, 96x64" in done.stderr) == (1, True)
+
+
+def test_a_schedule_is_shown_beside_fixed_intervals(network: list[str], folder: Path, tmp_path: Path) -> None:
+    arguments = [folder, *network, "--schedule", "adaptive", "--threshold", "1000", "--intervals", "1,2"]
+    metrics = metrics_of(write_report(tmp_path / "report", *arguments))
+    assert (metrics["shown"], list(metrics["runs"])) == ("Adaptive", ["full", "K=2", "Adaptive"])
+    assert metrics["scores"]["keyframes"] == 1
+
+
+def test_the_full_network_can_be_what_is_shown(network: list[str], folder: Path, tmp_path: Path) -> None:
+    report = write_report(tmp_path / "report", folder, *network, "--keyframe-interval", "1", "--intervals", "1")
+    metrics = metrics_of(report)
+    assert (metrics["shown"], list(metrics["runs"]), metrics["worst"]) == ("full", ["full"], [])
+    assert "Every pixel has the class that the full network gives it." in (report / "report.html").read_text()
+
+
+def test_a_drive_is_reported_as_it_was_recorded(called: Call, tmp_path: Path) -> None:
+    bag = write_drive(tmp_path / "bag", [3] * 20, dropped=[5, 6])
+    done = called("report", str(bag), "--recorded", "--output", str(tmp_path / "report"))
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "published 18 masks in 0.9 s, 4 of them on keyframes" in said
+    assert "2 of the 20 recorded images got no mask" in said
+    metrics = metrics_of(tmp_path / "report")
+    assert (metrics["shown"], metrics["drive"]["dropped"], metrics["scores"]["agreement"]) == ("recorded", 2, None)
+    page = _Page((tmp_path / "report" / "report.html").read_text())
+    assert page.charts == {"latency", "spacing", "shares", "flicker"}
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--intervals", "1,0"], "'1,0' is no list of intervals"),
+        (["--recorded", "--intervals", "2"], "--intervals is for segmenting"),
+        (["--node", "/front"], "--node is for what a node recorded"),
+        (["--keyframe-mode", "async"], "expected --keyframe-mode sync"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(called: Call, bag: Path, arguments: list[str], said: str) -> None:
+    done = called("report", str(bag), *arguments)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_a_split_of_what_is_no_data_set_is_refused(called: Call, network: list[str], bag: Path) -> None:
+    done = called("report", str(bag), "--split", "val", *network)
+    assert (done.returncode, "--split is of data sets" in done.stderr) == (2, True), done.stderr
