@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -198,27 +199,12 @@ def test_the_default_params_file_is_the_shipped_one(launch_file: ModuleType) -> 
     assert shipped.samefile(ROOT / "config" / "segmentation.yaml")
 
 
-def test_every_argument_is_described(launch_file: ModuleType) -> None:
+def test_every_argument_is_described_and_in_the_page_for_integrators(launch_file: ModuleType) -> None:
     entities = launch_file.generate_launch_description().entities
     described = {_name_of(entity): entity.description for entity in entities if _name_of(entity)}
-    assert set(described) == {
-        "image",
-        "camera_info",
-        "input_transport",
-        "cameras",
-        "weights",
-        "params_file",
-        "namespace",
-        "keyframe_interval",
-        "backend",
-        "device",
-        "use_sim_time",
-        "respawn",
-        "bag",
-        "rviz",
-        "log_level",
-        "dds_profile",
-    }
+    page = (ROOT / "docs" / "integration.md").read_text()
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page, re.MULTILINE)
+    assert set(described) == {name for row in rows for name in re.findall(r"\w+", row)}
     assert all("." in description for description in described.values())
 
 
