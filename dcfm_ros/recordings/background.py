@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ DEPTH = 4
 """Items that wait at most: frames are megabytes each, and more than a few even out nothing."""
 
 
-def read_ahead(items: Iterable[Item], depth: int = DEPTH) -> Iterator[Item]:
+def read_ahead(items: Iterable[Item], depth: int = DEPTH) -> Generator[Item, None, None]:
     """The same items in the same order, made on a thread while the last one is used; at most `depth` wait.
 
     What making an item raises is raised in its place.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -59,10 +61,10 @@ class MaskWriter(_Writer):
             raise RecordingError(f"the mask is {mask.dtype} {mask.shape}; expected uint8 (H, W)")
         path = self._folder / f"{index:06d}.png"
         encoded = encode_png(mask)
-        unfinished = _unfinished(path)
+        partial = unfinished(path)
         try:
-            unfinished.write_bytes(encoded)
-            unfinished.replace(path)
+            partial.write_bytes(encoded)
+            partial.replace(path)
         except OSError as error:
             raise RecordingError(f"{path} cannot be written: {error}") from error
         return path
@@ -84,7 +86,7 @@ class VideoWriter(_Writer):
             raise RecordingError(f"the video's name is {self._path.name!r}; expected one that ends in .mp4")
         self._rate_hz = check_rate(rate_hz)
         _make_folder(self._path.parent)
-        self._unfinished = _unfinished(self._path)
+        self._unfinished = unfinished(self._path)
         self._video: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._closed = False
@@ -141,6 +143,35 @@ class VideoWriter(_Writer):
             self._video = None
 
 
+class TableWriter(_Writer):
+    """Writes a CSV file, a row at a time, so that an unfinished one has all rows but the last few.
+
+    The file appears under its name at `close()`; until then it is `unfinished(path)`, and stays that after an error.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        _make_folder(path.parent)
+        self._path = path
+        self._file = unfinished(path).open("w", newline="")
+        self._table = csv.DictWriter(self._file, columns)
+        self._table.writeheader()
+
+    def write(self, row: Mapping[str, object]) -> None:
+        """Appends a row, a value for each column."""
+        self._table.writerow(row)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Gives the file its name; may be called twice."""
+        if not self._file.closed:
+            self._file.close()
+            unfinished(self._path).replace(self._path)
+
+    def discard(self) -> None:
+        """Leaves what was written as it is."""
+        self._file.close()
+
+
 class BagWriter(_Writer):
     """Writes frames as sensor_msgs/msg/Image into a new rosbag2 folder (format version 9).
 
@@ -158,39 +189,19 @@ class BagWriter(_Writer):
         frame_id: str = "camera",
         storage: Literal["sqlite3", "mcap"] = "sqlite3",
     ) -> None:
-        from rosbags.rosbag2 import StoragePlugin, Writer
-        from rosbags.rosbag2.errors import WriterError
-        from rosbags.typesys import Stores, get_typestore
+        from dcfm_ros.recordings.message_bag import MessageBag
 
         self._path = Path(path)
+        self._topic = topic
         self._frame_id = frame_id
-        self._types: Any = get_typestore(Stores.ROS2_JAZZY)
-        try:
-            self._bag: Writer | None = Writer(self._path, version=9, storage_plugin=StoragePlugin[storage.upper()])
-            self._bag.open()
-        except (WriterError, OSError) as error:
-            raise RecordingError(f"{path} cannot be written as a bag: {error}") from error
-        self._connection = self._bag.add_connection(topic, "sensor_msgs/msg/Image", typestore=self._types)
+        self._bag: MessageBag | None = MessageBag(self._path, storage)
+        self._bag.add_topic(topic, "sensor_msgs/msg/Image")
 
     def write(self, frame: Frame) -> None:
         """Appends a frame; raises RecordingError when the bag is closed."""
         if self._bag is None:
             raise RecordingError("the bag is closed; expected frames before that")
-        from dcfm_ros.imaging.encodings import ENCODING_OF_ORDER
-
-        types = self._types.types
-        seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
-        stamp = types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
-        message = types["sensor_msgs/msg/Image"](
-            header=types["std_msgs/msg/Header"](stamp=stamp, frame_id=self._frame_id),
-            height=frame.height,
-            width=frame.width,
-            encoding=ENCODING_OF_ORDER[frame.order],
-            is_bigendian=0,
-            step=frame.pixels[0].size,
-            data=np.ascontiguousarray(frame.pixels).reshape(-1),
-        )
-        self._bag.write(self._connection, frame.stamp_ns, self._types.serialize_cdr(message, message.__msgtype__))
+        self._bag.write_image(self._topic, frame.stamp_ns, self._frame_id, frame.pixels, frame.order)
 
     def close(self) -> None:
         """Finishes the bag; may be called twice."""
@@ -212,6 +223,6 @@ def _make_folder(folder: Path) -> None:
         raise RecordingError(f"{folder} cannot be made a folder: {error}") from error
 
 
-def _unfinished(path: Path) -> Path:
+def unfinished(path: Path) -> Path:
     """A hidden name beside the final one, with its suffix: OpenCV chooses the format by that."""
     return path.with_name(f".{path.stem}.unfinished{path.suffix}")

@@ -44,7 +44,6 @@ TIMING_COLUMNS = ("index", "stamp", *(name for name in Timing.__dataclass_fields
 
 def timing_of(result: Segmentation, latency_ms: float, labels: LabelSet) -> Timing:
     """The timing of one result."""
-    counts = np.bincount(result.mask.ravel(), minlength=len(labels))
     return Timing(
         index=result.index,
         is_keyframe=result.is_keyframe,
@@ -55,8 +54,14 @@ def timing_of(result: Segmentation, latency_ms: float, labels: LabelSet) -> Timi
         **{f"{stage}_ms": value for stage, value in result.stage_ms.items()},
         background_ms=result.background_ms,
         latency_ms=latency_ms,
-        shares={name: float(counts[i]) / result.mask.size for i, name in enumerate(labels.names)},
+        shares=shares_of(result.mask, labels),
     )
+
+
+def shares_of(mask: np.ndarray, labels: LabelSet) -> dict[str, float]:
+    """Each class's part of a mask."""
+    counts = np.bincount(mask.ravel(), minlength=len(labels))
+    return {name: float(counts[i]) / mask.size for i, name in enumerate(labels.names)}
 
 
 def timing_texts(timing: Timing) -> dict[str, str]:
@@ -84,6 +89,19 @@ def timing_row(stamp_ns: int, timing: Timing) -> dict[str, Any]:
         "stamp": f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}",
         "is_keyframe": int(timing.is_keyframe),
     }
+
+
+def read_timing_row(row: Mapping[str, Any]) -> tuple[int, Timing]:
+    """The stamp (ns) and the timing of a row as `timing_row` makes them, read as texts; shares are not in it.
+
+    Raises ValueError when the row is another one, or is not whole.
+    """
+    try:
+        seconds, _, nanoseconds = row["stamp"].partition(".")
+        values = {name: row[name] for name in TIMING_COLUMNS} | {"is_keyframe": _text(row["is_keyframe"] == "1")}
+        return int(seconds) * 10**9 + int(nanoseconds), _timing(values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"this is not a frame's row: {error!r}") from error
 
 
 def _timing(values: Mapping[str, str]) -> Timing:

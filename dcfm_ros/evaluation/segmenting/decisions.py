@@ -35,6 +35,11 @@ class Decisions:
         """Whether keyframes were computed beside the stream."""
         return any(frame.is_keyframe and frame.keyframe != place for place, frame in enumerate(self.frames))
 
+    @property
+    def has_shares(self) -> bool:
+        """Whether it is told what the masks were like."""
+        return bool(self.frames[0].shares)
+
     def schedule(self, first: int) -> Recorded:
         """For a segmenter whose first frame is the one at place `first`."""
         places = range(first, len(self.frames))
@@ -63,8 +68,8 @@ class Decisions:
         if at < len(self.frames):
             stamp_s = self.frames[at].stamp_ns / 1e9
             raise RecordingError(
-                f"the run that is followed processed a frame with the stamp {stamp_s:.9f} s as its {at}th from its first "
-                "keyframe on; expected it in the recording"
+                f"the recording has no frame with the stamp {stamp_s:.9f} s, the next that the run processed which is "
+                f"followed; {at} of its {len(self.frames)} are there"
             )
 
 
@@ -111,7 +116,11 @@ def _of_table(path: Path) -> Sequence[tuple[int, Timing]]:
         raise RecordingError(f"{path} cannot be read as a table of frames: {error}") from error
 
 
+def share_texts(timing: Timing) -> dict[str, str]:
+    """Each class's part of the picture as the message has it."""
+    return {key: text for key, text in timing_texts(timing).items() if key.startswith("share/")}
+
+
 def _decided(stamp_ns: int, timing: Timing, places: dict[int, int]) -> Decided:
-    texts = timing_texts(timing)
-    shares = {key: text for key, text in texts.items() if key.startswith("share/")}
-    return Decided(stamp_ns, timing.is_keyframe, places[timing.keyframe_index], timing.reason, shares)
+    keyframe = places[timing.keyframe_index]
+    return Decided(stamp_ns, timing.is_keyframe, keyframe, timing.reason, share_texts(timing))

@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
 
-from dcfm_ros.evaluation.segmenting.decisions import Decisions
+from dcfm_ros.evaluation.segmenting.decisions import Decisions, share_texts
 from dcfm_ros.evaluation.segmenting.outputs import Kind, Outputs, Segmented
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import LabelSet
@@ -22,7 +23,7 @@ from dcfm_ros.recordings.writers import unfinished
 from dcfm_ros.streaming import Schedule, Segmentation, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.segmenter import Mode
-from dcfm_ros.streaming.timing import Timing, read_timing_row, shares_of, timing_of, timing_texts
+from dcfm_ros.streaming.timing import Timing, read_timing_row, shares_of, timing_of
 
 
 @dataclass
@@ -64,21 +65,114 @@ def segment(
     Raises RecordingError as the recording does, when a run cannot go on, and when a file cannot be written; what is
     done by then stays, and can be gone on from.
     """
-    done = _done(folder, kinds) if resume else []
-    first = _first_to_run([timing for _, timing in done], mode, stream, decisions)
-    segmenter = _segmenter(backend, stream, schedule, mode, decisions, first)
+    done = _done(folder) if resume else []
+    is_async = decisions.swaps if decisions else stream.keywords.get("keyframe_mode") == "async"
+    first = _first_to_run([timing for _, timing in done], mode, is_async)
+    if decisions:
+        segmenter = stream(backend, decisions.schedule(first), mode, keyframe_mode="async" if is_async else "sync")
+    else:
+        segmenter = stream(backend, schedule, mode)
     if first:
-        segmenter.restart(done[first].reason if first < len(done) else "")
-    run = _Run(segmenter, decisions, done[:first])
+        segmenter.restart(done[first][1].reason if first < len(done) else mode)
+
+    summary = Summary(went_on_at=first, differing=0 if decisions and decisions.has_shares else None)
     began = time.perf_counter()
     outputs = Outputs(folder, kinds, segmenter.labels, recording.rate_hz, recording.frame_id)
     try:
         with closing(read_ahead(decisions.of(recording) if decisions else recording)) as frames:
-            run.feed(frames, folder, outputs, on_frame, is_stopped)
+            for item in _items(frames, segmenter, done[:first], folder, decisions, summary, is_stopped):
+                outputs.write(item)
+                _count(summary, item.timing, decisions)
+                on_frame()
     finally:
         segmenter.close()
         outputs.close()
-    if run.summary.is_complete and "csv" not in kinds:
+    if summary.is_complete and "csv" not in kinds:
         (folder / "frames.csv").unlink()
-    run.summary.seconds = time.perf_counter() - began
-    return run.summary
+    summary.seconds = time.perf_counter() - began
+    return summary
+
+
+def _items(
+    frames: Iterator[Frame],
+    segmenter: StreamSegmenter,
+    done: Sequence[tuple[int, Timing]],
+    folder: Path,
+    decisions: Decisions | None,
+    summary: Summary,
+    is_stopped: Callable[[], bool],
+) -> Iterator[Segmented]:
+    """What is done as it lies in the folder, then what the segmenter makes of the rest."""
+    for place, frame in enumerate(frames):
+        if is_stopped():
+            return
+        if place < len(done):
+            yield _from_disk(place, frame, *done[place], folder, segmenter.labels)
+            continue
+        if decisions and decisions.swaps and place and decisions.begins_stream(place):
+            segmenter.restart(decisions.frames[place].reason)
+        for result in segmenter.push(frame):
+            yield _from_network(result, len(done), segmenter.labels, summary)
+    for result in segmenter.flush():
+        yield _from_network(result, len(done), segmenter.labels, summary)
+    summary.is_complete = True
+
+
+def _from_network(result: Segmentation, offset: int, labels: LabelSet, summary: Summary) -> Segmented:
+    summary.network_s += result.total_ms / 1e3
+    result = replace(result, index=result.index + offset, keyframe_index=result.keyframe_index + offset)
+    return Segmented(result.frame, result.mask, timing_of(result, result.total_ms, labels))
+
+
+def _from_disk(place: int, frame: Frame, stamp_ns: int, timing: Timing, folder: Path, labels: LabelSet) -> Segmented:
+    mask = cv2.imread(str(_mask(folder, place)), cv2.IMREAD_UNCHANGED)
+    if stamp_ns != frame.stamp_ns or mask is None or mask.shape != (frame.height, frame.width):
+        raise RecordingError(
+            f"frame {place} of the recording is of {frame.stamp_ns} ns and {frame.width}x{frame.height} pixels; "
+            f"expected {stamp_ns} ns, as in the run that is gone on with, and the size of {_mask(folder, place)}"
+        )
+    return Segmented(frame, mask, replace(timing, shares=shares_of(mask, labels)), is_new=False)
+
+
+def _done(folder: Path) -> list[tuple[int, Timing]]:
+    """Stamp and timing of the first frames, up to the first that has no row or no mask."""
+    table = folder / "frames.csv"
+    rows = max(_rows(table), _rows(unfinished(table)), key=len)
+    return list(takewhile(lambda row: _mask(folder, row[1].index).is_file(), rows))
+
+
+def _rows(table: Path) -> list[tuple[int, Timing]]:
+    """As many as are whole; none where there is no table."""
+    rows: list[tuple[int, Timing]] = []
+    if table.is_file():
+        with table.open(newline="") as file:
+            for row in csv.DictReader(file):
+                try:
+                    rows.append(read_timing_row(row))
+                except ValueError:
+                    break
+    return rows
+
+
+def _mask(folder: Path, place: int) -> Path:
+    return folder / "masks" / f"{place:06d}.png"
+
+
+def _first_to_run(done: Sequence[Timing], mode: Mode, is_async: bool) -> int:
+    """From where on the network gives the same again: the keyframe before what is missing.
+
+    With keyframes beside the stream that would have to be one that came into use before the next was due, which not all
+    schedules let happen; these begin at the beginning.
+    """
+    if is_async:
+        return 0
+    if mode == "full":
+        return len(done)
+    return max((timing.index for timing in done if timing.is_keyframe), default=0)
+
+
+def _count(summary: Summary, timing: Timing, decisions: Decisions | None) -> None:
+    summary.frames += 1
+    summary.keyframes += timing.is_keyframe
+    if summary.differing is not None and decisions is not None:
+        summary.differing += share_texts(timing) != decisions.frames[timing.index].shares

@@ -1,0 +1,157 @@
+"""`dcfm segment INPUT`: masks, an overlay, a bag and a table of a recording, without ROS."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dcfm_ros import __version__
+from dcfm_ros.cli.bench_machine import versions
+from dcfm_ros.cli.options import backend_options, stream_options
+from dcfm_ros.evaluation.report.files import files_under, sha256_of, write_whole
+from dcfm_ros.evaluation.segmenting import record
+from dcfm_ros.evaluation.segmenting.decisions import read_decisions
+from dcfm_ros.evaluation.segmenting.outputs import KINDS, Kind
+from dcfm_ros.evaluation.segmenting.run import Summary, segment
+from dcfm_ros.recordings import open_recording
+from dcfm_ros.streaming import MODES, FixedInterval, Schedule, StreamSegmenter
+from dcfm_ros.streaming.backends.select import create_backend
+from dcfm_ros.streaming.segmenter import Mode
+from dcfm_ros.weights import DEFAULT_WEIGHTS
+
+_SHOWN_LOSSES = 10
+
+
+def _kinds(context: click.Context, parameter: click.Parameter, value: str) -> list[Kind]:
+    wanted = value.split(",")
+    if unknown := [name for name in wanted if name not in KINDS]:
+        raise click.BadParameter(f"there is no {unknown[0]!r}; expected some of {', '.join(KINDS)}")
+    return [kind for kind in KINDS if kind in wanted]
+
+
+@click.command()
+@click.argument("path", metavar="INPUT", type=click.Path(exists=True, path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--topic", help="The image topic of a bag that has several.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder or video.")
+@click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
+@click.option("--mode", type=click.Choice(MODES), default="causal", show_default=True)
+@stream_options
+@backend_options(default="auto")
+@click.option("--save", "kinds", callback=_kinds, default=",".join(KINDS), show_default=True, help="What is written.")
+@click.option(
+    "--decisions",
+    "followed",
+    type=click.Path(exists=True, path_type=Path),
+    help="A bag with the node's timing, or a frames.csv: process the frames and take the keyframes of that run.",
+)
+@click.option(
+    "--timing-topic", default="/segmentation/timing", show_default=True, help="Where a bag of --decisions has them."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --output, from before its first missing mask.")
+def command(
+    path: Path,
+    output: Path,
+    topic: str | None,
+    rate: float | None,
+    weights: str | None,
+    mode: Mode,
+    keyframe_interval: int,
+    schedule: Schedule | None,
+    stream: partial[StreamSegmenter],
+    backend: str,
+    precision: str,
+    device: str,
+    threads: int,
+    kinds: list[Kind],
+    followed: Path | None,
+    timing_topic: str,
+    resume: bool,
+) -> None:
+    """Segment INPUT (a bag, a video, a folder of images) as the node would, and lose no frame.
+
+    Leaves OUTPUT/masks/000000.png (class ids), OUTPUT/overlay.mp4, OUTPUT/bag (a rosbag2 with the node's topics
+    /segmentation/mask, color, timing and labels, at the images' stamps), OUTPUT/frames.csv, labels.json and run.json.
+    Of a damaged INPUT all is read that can be, and what is lost is told at the end. Ctrl-C finishes the files of what
+    is done. --resume then keeps the masks, and writes the overlay and the bag again from them.
+    """
+    is_repeatable = stream.keywords["keyframe_mode"] == "sync" or stream.keywords["swap_after"] or followed
+    if not is_repeatable:
+        raise click.UsageError(
+            "asynchronous keyframes want --swap-after here: frames come as fast as they are segmented"
+        )
+    if resume and "masks" not in kinds:
+        raise click.UsageError("--resume goes on from the masks; expected masks in --save")
+    network = create_backend(weights or "", backend, device, threads, precision)
+    chosen = schedule or FixedInterval(keyframe_interval)
+    decisions = read_decisions(followed, timing_topic) if followed else None
+    made_of = {
+        "input": {"name": path.resolve().name, "topic": topic, "rate": rate, "fingerprint": record.fingerprint(path)},
+        "weights": {"name": network.config.name, "sha256": sha256_of(files_under(Path(weights or DEFAULT_WEIGHTS)))},
+        "backend": network.description,
+        "options": {"mode": mode, "schedule": repr(chosen), "save": kinds, **stream.keywords},
+        "decisions": None if followed is None else record.fingerprint(followed),
+        "versions": {"dcfm_ros": __version__} | versions(),
+    }
+    with open_recording(path, topic, rate, damaged="skip") as recording:
+        record.begin(output, made_of, resume)
+        write_whole(output / "labels.json", StreamSegmenter(network).labels.to_json() + "\n")
+        total = len(decisions.frames) if decisions else len(recording)
+        with _interruptible() as is_stopped, _progress() as progress:
+            task = progress.add_task("segmenting", total=total)
+            advance = partial(progress.advance, task)
+            summary = segment(
+                recording, output, kinds, network, stream, chosen, mode, decisions, resume, advance, is_stopped
+            )
+        losses = recording.losses
+    record.finish(output, vars(summary) | {"losses": losses})
+    _tell(summary, losses, output)
+    if not summary.is_complete:
+        sys.exit(130)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed; pressed again, it interrupts as ever."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before: Any = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, transient=True)
+
+
+def _tell(summary: Summary, losses: Sequence[str], output: Path) -> None:
+    rate = (summary.frames - summary.went_on_at) / summary.seconds if summary.seconds else 0.0
+    what = f"{summary.frames} frames, {summary.keyframes} keyframes, {rate:.1f} frames a second"
+    click.echo(f"{output}: {what if summary.is_complete else f'interrupted after {what}; --resume goes on'}")
+    if summary.differing:
+        click.echo(
+            f"{summary.differing} of the {summary.frames} masks have other class shares than those of the run that was "
+            "followed: are weights, backend and options the same?"
+        )
+    if losses:
+        click.echo("What could not be read:")
+    for loss in losses[:_SHOWN_LOSSES]:
+        click.echo(f"  {loss}")
+    if len(losses) > _SHOWN_LOSSES:
+        click.echo(f"  and {len(losses) - _SHOWN_LOSSES} more; all are in {output / 'run.json'}")
