@@ -60,9 +60,9 @@ def test_a_command_whose_package_is_missing_says_which() -> None:
 
 
 def test_an_unknown_command_is_refused_by_name() -> None:
-    done = dcfm("segment")
+    done = dcfm("segmentate")
     assert done.returncode == 2
-    assert "No such command 'segment'" in done.stderr
+    assert "No such command 'segmentate'" in done.stderr
 
 
 def assert_one_line(done: Done, said: str) -> None:

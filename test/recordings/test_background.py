@@ -21,7 +21,7 @@ def test_items_come_in_order_and_no_more_than_the_depth_ahead():
             yield number
 
     for item in read_ahead(items(), depth=2):
-        taken.append(item)
+        taken += [item]
     assert taken == made == [*range(20)]
 
 
