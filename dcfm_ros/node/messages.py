@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import array
+import copy
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from dcfm_ros.imaging.compressed import decode_compressed
 from dcfm_ros.imaging.encodings import ENCODING_OF_ORDER, SUPPORTED_ENCODINGS, decode_frame
 from dcfm_ros.imaging.frame import ChannelOrder, Frame
+from dcfm_ros.imaging.labels import LabelSet
+from dcfm_ros.imaging.run_lengths import run_lengths
 from dcfm_ros.streaming.timing import Timing, timing_texts
 
 
@@ -20,13 +24,16 @@ def stamp_ns(header: Header) -> int:
     return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
-def frame_of(message: Image, stamp: int) -> Frame:
-    """The picture of a sensor_msgs/Image, a view of its buffer where the encoding allows.
+def frame_of(message: Image | CompressedImage, stamp: int, max_pixels: int) -> Frame:
+    """The picture of a message, a view of its buffer where the encoding of a sensor_msgs/Image allows.
 
-    stamp: nanoseconds to give to the frame. An encoding this package does not know goes through cv_bridge where that is
-    installed. Raises EncodingError when the message cannot be what its header says.
+    stamp: nanoseconds to give to the frame. max_pixels: of a CompressedImage, which is refused before it is
+    decompressed. An encoding this package does not know goes through cv_bridge where that is installed.
+    Raises EncodingError when the message cannot be what its header says.
     """
     data = np.frombuffer(message.data, np.uint8)
+    if isinstance(message, CompressedImage):
+        return decode_compressed(data, message.format, stamp, max_pixels)
     if message.encoding not in SUPPORTED_ENCODINGS and (bridge := _cv_bridge()):
         return Frame(bridge.imgmsg_to_cv2(message, "bgr8"), "bgr", stamp, message.encoding)
     return decode_frame(
@@ -47,11 +54,57 @@ def image_message(header: Header, pixels: np.ndarray, order: ChannelOrder) -> Im
     """
     message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=ENCODING_OF_ORDER[order])
     message.step = pixels.shape[1] * (pixels.shape[2] if pixels.ndim == 3 else 1)
-    # An array of bytes is taken over as it is; anything else is copied, and in debug builds checked, byte by byte.
-    data = array.array("B")
-    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
-    message.data = data
+    message.data = _bytes(np.ascontiguousarray(pixels).data)
     return message
+
+
+def compressed_message(header: Header, data: bytes, image_format: str) -> CompressedImage:
+    """A sensor_msgs/CompressedImage. image_format: as image_transport writes it, "rgb8; jpeg compressed bgr8"."""
+    message = CompressedImage(header=header, format=image_format)
+    message.data = _bytes(memoryview(data))
+    return message
+
+
+def run_length_message(header: Header, mask: np.ndarray) -> Image:
+    """A mask in the form of Autoware's detectors: all of the mask's own header, and runs for data."""
+    message = Image(header=header, height=mask.shape[0], width=mask.shape[1], encoding="mono8", step=mask.shape[1])
+    message.data = _bytes(memoryview(run_lengths(mask)))
+    return message
+
+
+def scaled_camera_info(info: CameraInfo, header: Header, size: tuple[int, int]) -> CameraInfo:
+    """The calibration of the same camera whose picture was brought to `size` (height, width), with another header.
+
+    Pixels' centres are at whole numbers, so a picture of half the size has the centre of its first pixel between the
+    first two. Distortion and rectification do not depend on the size. An `info` without a size is only copied.
+    """
+    scaled = copy.deepcopy(info)
+    scaled.header = header
+    if not (info.height and info.width):
+        return scaled
+    vertical, horizontal = size[0] / info.height, size[1] / info.width
+    scaled.height, scaled.width = size
+    k, p = info.k.reshape(3, 3).copy(), info.p.reshape(3, 4).copy()
+    for matrix in (k, p):
+        matrix[:2, 2] += 0.5 * (matrix[2, 2] != 0)
+        matrix[0] *= horizontal
+        matrix[1] *= vertical
+        matrix[:2, 2] -= 0.5 * (matrix[2, 2] != 0)
+    scaled.k, scaled.p = k.ravel(), p.ravel()
+    roi = scaled.roi
+    roi.x_offset, roi.width = round(roi.x_offset * horizontal), round(roi.width * horizontal)
+    roi.y_offset, roi.height = round(roi.y_offset * vertical), round(roi.height * vertical)
+    return scaled
+
+
+def label_info_message(header: Header, labels: LabelSet, threshold: float) -> Any:
+    """A vision_msgs/LabelInfo, or None where vision_msgs is not installed. threshold: the least confidence, 0 to 1."""
+    try:
+        from vision_msgs.msg import LabelInfo, VisionClass
+    except ImportError:
+        return None
+    classes = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(labels.names)]
+    return LabelInfo(header=header, class_map=classes, threshold=threshold)
 
 
 def timing_message(header: Header, timing: Timing) -> DiagnosticArray:
@@ -59,6 +112,13 @@ def timing_message(header: Header, timing: Timing) -> DiagnosticArray:
     values = [KeyValue(key=key, value=value) for key, value in timing_texts(timing).items()]
     status = DiagnosticStatus(level=DiagnosticStatus.OK, name="timing", message=timing.reason, values=values)
     return DiagnosticArray(header=header, status=[status])
+
+
+def _bytes(data: memoryview) -> array.array:
+    """An array of bytes, which rclpy takes over as it is; anything else it copies, and may check, byte by byte."""
+    values = array.array("B")
+    values.frombytes(data.cast("B"))
+    return values
 
 
 def _cv_bridge() -> Any:

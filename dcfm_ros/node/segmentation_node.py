@@ -3,250 +3,281 @@
 from __future__ import annotations
 
 import sys
-import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import Image
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
 
-from dcfm_ros.imaging.encodings import EncodingError
-from dcfm_ros.imaging.overlay import colorize, overlay
-from dcfm_ros.node import messages
-from dcfm_ros.node.diagnostics import Diagnostics, Latencies
-from dcfm_ros.node.parameters import Settings, declare, read_settings
+from dcfm_ros.node.camera_input import CameraInput
+from dcfm_ros.node.camera_output import CameraOutput
+from dcfm_ros.node.diagnostics import CameraReport, Diagnostics
+from dcfm_ros.node.engine import Engine
+from dcfm_ros.node.log import NodeLog
+from dcfm_ros.node.parameters import declare, read_settings
+from dcfm_ros.node.pipeline import Pipeline
+from dcfm_ros.node.settings import Settings
 from dcfm_ros.node.shutdown import shut_down
-from dcfm_ros.node.worker import RejectedError, Worker
-from dcfm_ros.streaming import Segmentation, StreamSegmenter
-from dcfm_ros.streaming.backends.select import create_backend
-from dcfm_ros.streaming.timing import timing_of
+from dcfm_ros.node.worker import RejectedError
+from dcfm_ros.streaming.hardware import hardware_name, read_hardware
 
 _LOG_PERIOD_S = 5.0
+_CONFIGURE_WAIT_S = 10.0
+"""How long configuring waits for the engine; what takes longer goes on while the node is active and skips frames."""
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 
-
-@dataclass(frozen=True)
-class _Received:
-    """A message and when its callback was entered, on the steady clock; stamp_ns is never zero."""
-
-    message: Image
-    stamp_ns: int
-    steady_ns: int
-
-
-@dataclass(frozen=True)
-class _Result:
-    """A segmentation and the message it answers."""
-
-    received: _Received
-    segmentation: Segmentation
+_SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
 class SegmentationNode(LifecycleNode):
-    """A lifecycle node named `segmentation`. Configure loads the weights, activate subscribes.
+    """A lifecycle node named `segmentation`. Configure loads the weights and makes the engine ready, activate
+    subscribes.
 
-    The subscription's callback only hands the message to a worker; one thread runs the network, another publishes.
+    Callbacks only hand messages over; one thread runs the network, another publishes, a third writes the log. An engine
+    that fails for good takes the node through error processing to unconfigured; with `autostart` it is tried again,
+    after a time that doubles.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("segmentation", **kwargs)
-        self._segmenter: StreamSegmenter | None = None
+        self._engine: Engine | None = None
         self._settings: Settings | None = None
-        self._subscription: Any = None
-        self._last: _Result | None = None
-        self._latencies = Latencies()
-        self._problem = ""
-        declare(self, lambda: self._segmenter is not None, self._apply)
-        self._worker: Worker[_Received, _Result] = Worker(self._segment, self._publish, self._on_error)
-        self._diagnostics = Diagnostics(self.get_fully_qualified_name().lstrip("/"), self.get_fully_qualified_name())
-
-        reliable = QoSProfile(depth=5)
-        self._mask = self._create_publisher(Image, "~/mask", reliable)
-        self._color = self._create_publisher(Image, "~/color", reliable)
-        self._overlay = self._create_publisher(Image, "~/overlay", reliable)
-        self._timing = self._create_publisher(DiagnosticArray, "~/timing", QoSProfile(depth=10))
+        self._is_active = False
+        self._broken = ""
+        self._problems: dict[str, str] = {}
+        self._retry: Any = None
+        self._retry_s = _FIRST_RETRY_S
+        try:
+            self._names = declare(self, lambda: self._engine is not None, self._apply)
+        except Exception:
+            # rclpy crashes at exit over a node that outlives its context, as one in a traceback may.
+            super().destroy_node()
+            raise
+        self._log = NodeLog(
+            {
+                "warning": lambda line: self.get_logger().warning(line, throttle_duration_sec=_LOG_PERIOD_S),
+                "error": lambda line: self.get_logger().error(line, throttle_duration_sec=_LOG_PERIOD_S),
+            }
+        )
+        self._inputs = {name: CameraInput(self, name, self._receiver(name)) for name in self._names}
+        run_lengths = self.get_parameter("run_length_mask").value
+        self._outputs = {name: CameraOutput(self, name, run_lengths) for name in self._names}
+        self._pipeline = Pipeline(
+            self._outputs, lambda name: self._inputs[name].info, self._on_problem, self._on_broken
+        )
+        self._diagnostics = Diagnostics(self.get_fully_qualified_name().lstrip("/"))
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._publish_diagnostics)
+        # For what must go on while simulated time stands still.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._look_after_inputs, clock=self._steady)
+        self._gave_up = self.create_guard_condition(self._give_up)
+        self.create_service(Trigger, "~/force_keyframe", self._on_force_keyframe)
+        self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+
+    def start(self) -> bool:
+        """Configure and activate, as `autostart` wants it. Whether the node is active."""
+        return self.trigger_configure() == _SUCCESS and self.trigger_activate() == _SUCCESS
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the weights and build the backend; the parameters hold from here on."""
-        settings = read_settings(self)
+        """Load the weights and take the device; the parameters hold from here on.
+
+        An engine that is not ready after some seconds goes on being built while the node may already be active.
+        """
+        self._broken = ""
         try:
-            backend = create_backend(
-                settings.weights, settings.backend, settings.device, settings.num_threads, settings.precision
-            )
-            segmenter = StreamSegmenter(
-                backend,
-                settings.create_schedule(),
-                mode=settings.mode,  # type: ignore[arg-type]
-                input_size=settings.input_size,
-                max_stamp_gap_s=settings.max_stamp_gap,
-                align=settings.align,  # type: ignore[arg-type]
-                keyframe_mode=settings.keyframe_mode,  # type: ignore[arg-type]
-                swap_after=settings.swap_after,
-            )
-            segmenter.warm_up(*(settings.input_size or backend.config.input_size))
-        except (ValueError, RuntimeError, ImportError) as error:
-            self._problem = str(error)
-            self.get_logger().error(f"cannot be configured: {error}")
-            return TransitionCallbackReturn.FAILURE
-        self._segmenter, self._settings = segmenter, settings
-        self._problem = ""
-        self.get_logger().info(f"{backend.config.name}, {backend.description}, {settings.mode}")
-        if backend.selection:
-            self.get_logger().info(f"this backend is {backend.selection}")
-        return TransitionCallbackReturn.SUCCESS
+            settings = read_settings(self, self._names)
+            engine = Engine(settings)
+        except (ValueError, RuntimeError, ImportError, OSError) as error:
+            return self._cannot_be_configured(str(error))
+        self._engine, self._settings = engine, settings
+        self._pipeline.start(engine, settings, _CONFIGURE_WAIT_S)
+        if self._broken:
+            self._free()
+            return self._cannot_be_configured(self._broken)
+        for output in self._outputs.values():
+            output.publish_labels(engine.labels, settings.min_confidence)
+        self._problems.clear()
+        self.get_logger().info(f"{engine.backend.config.name}, {engine.backend.description}, {settings.mode}")
+        if engine.backend.selection:
+            self.get_logger().info(f"this backend is {engine.backend.selection}")
+        if engine.progress:
+            self.get_logger().info(f"frames are skipped for now: {engine.progress}")
+        return _SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to take images."""
-        self._worker.start()
-        self._subscription = self.create_subscription(
-            Image,
-            "image",
-            self._on_image,
-            qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-        self.get_logger().info(f"segmenting {self._subscription.topic_name}")
-        return TransitionCallbackReturn.SUCCESS
+        assert self._settings is not None
+        try:
+            for name, camera in self._settings.cameras.items():
+                topic = self._inputs[name].subscribe(camera.input_transport)
+                self.get_logger().info(f"segmenting {topic}")
+        except ValueError as error:
+            self._stop_receiving()
+            self._problems[self._names[0]] = f"cannot be activated: {error}"
+            self.get_logger().error(self._problems[self._names[0]])
+            return TransitionCallbackReturn.FAILURE
+        self._pipeline.accept(self._settings.enabled)
+        self._is_active = True
+        return _SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop taking images; the loaded network is kept."""
-        self._unsubscribe()
-        if self._segmenter is not None:
-            self._segmenter.restart("reactivated")
-        return TransitionCallbackReturn.SUCCESS
+        """Stop taking images; the engine is kept, ready."""
+        self._stop_receiving()
+        if self._broken:
+            return TransitionCallbackReturn.ERROR
+        assert self._engine is not None
+        self._engine.restart("reactivated")
+        return _SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the network and its device."""
-        if self._segmenter is not None:
-            self._segmenter.close()
-        self._segmenter = None
-        self._settings = None
-        self._last = None
-        return TransitionCallbackReturn.SUCCESS
+        self._free()
+        return _SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop from any state."""
-        self._unsubscribe()
-        return self.on_cleanup(state)
+        self._stop_receiving()
+        self._free()
+        return _SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything up; the node is unconfigured then."""
+        return self.on_shutdown(state)
 
     def destroy_node(self) -> None:
         """Stop the threads, then the node."""
-        self._worker.stop()
+        self._free()
+        self._log.close()
         super().destroy_node()
 
-    def _create_publisher(self, kind: type, topic: str, qos: QoSProfile) -> Any:
-        overriding = QoSOverridingOptions.with_default_policies()
-        return self.create_publisher(kind, topic, qos, qos_overriding_options=overriding)
+    def _receiver(self, name: str) -> Any:
+        return lambda message: self._pipeline.submit(name, message, self.get_clock().now().nanoseconds)
 
-    def _on_image(self, message: Image) -> None:
-        steady_ns = time.monotonic_ns()
-        # A camera that does not stamp its images gets the time of receipt; the header that goes out stays as it came.
-        stamp = messages.stamp_ns(message.header) or self.get_clock().now().nanoseconds
-        self._worker.submit(_Received(message, stamp, steady_ns))
-
-    def _apply(self, changes: dict[str, Any]) -> None:
+    def _apply(self, changes: Mapping[str, Any]) -> None:
         """Take changed parameters over, all or none: they hold from the next frame on."""
-        assert self._segmenter is not None
+        assert self._engine is not None
         assert self._settings is not None
-        settings = replace(self._settings, **changes)
-        self._segmenter.schedule = settings.create_schedule()
+        settings, before = self._settings.changed(changes), self._settings
+        self._engine.apply(settings)
         self._settings = settings
+        self._pipeline.change(settings)
+        if settings.enabled != before.enabled and self._is_active:
+            self._pipeline.accept(settings.enabled)
+            if not settings.enabled:
+                self._engine.restart("enabled")
 
-    def _segment(self, received: _Received) -> _Result:
-        """On the inference thread."""
-        assert self._segmenter is not None
-        if self._last is not None and _same_image(self._last.received.message, received.message):
-            return _Result(received, self._last.segmentation)
-        try:
-            frame = messages.frame_of(received.message, received.stamp_ns)
-        except (EncodingError, TypeError, ValueError) as error:
-            raise RejectedError(f"an image was rejected: {error}") from error
-        segmentation = self._segmenter.push(frame)[0]
-        self._last = _Result(received, segmentation)
-        return self._last
+    def _on_force_keyframe(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._engine is None:
+            response.success, response.message = False, "the node is not configured"
+            return response
+        self._engine.force_keyframe()
+        response.success, response.message = True, "the next frame will be a keyframe"
+        return response
 
-    def _publish(self, results: list[_Result]) -> None:
-        """On the publishing thread: pictures of the newest result, timing of all."""
-        if self._segmenter is None or self._settings is None or not self.context.ok():
-            return
-        newest = results[-1]
-        header, segmentation = newest.received.message.header, newest.segmentation
-        self._mask.publish(messages.image_message(header, segmentation.mask, "mono"))
-        published_ns = time.monotonic_ns()
-        labels = self._segmenter.labels
-        if self._color.get_subscription_count():
-            self._color.publish(messages.image_message(header, colorize(segmentation.mask, labels), "rgb"))
-        if self._overlay.get_subscription_count():
-            picture = overlay(segmentation.frame, segmentation.mask, labels, self._settings.overlay_opacity)
-            self._overlay.publish(messages.image_message(header, picture, "rgb"))
-        for result in results:
-            latency_ms = (published_ns - result.received.steady_ns) / 1e6
-            self._latencies.add(result.segmentation.is_keyframe, latency_ms)
-            if self._timing.get_subscription_count():
-                timing = timing_of(result.segmentation, latency_ms, labels)
-                self._timing.publish(messages.timing_message(result.received.message.header, timing))
+    def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        [result] = self.set_parameters([Parameter("enabled", value=request.data)])
+        response.success = result.successful
+        response.message = result.reason or ("images are segmented" if request.data else "images are skipped")
+        return response
 
-    def _publish_diagnostics(self) -> None:
-        state = self._state_machine.current_state[1]
-        details = {"device": self._segmenter.backend.description} if self._segmenter is not None else {}
-        if self._last is not None:
-            age_s = (self.get_clock().now().nanoseconds - self._last.received.stamp_ns) / 1e9
-            details["input_age_s"] = f"{age_s:.3f}"
-        now = self.get_clock().now().to_msg()
-        problem = self._problem or self._wrong_type()
-        self._diagnostics_publisher.publish(
-            self._diagnostics.message(now, self._worker.counts, self._latencies, state, problem, details)
-        )
-        if state == "active":
-            self._problem = ""
-
-    def _wrong_type(self) -> str:
-        """What is wrong when somebody publishes another type than images on the topic: DDS itself never says so."""
-        if self._subscription is None:
-            return ""
-        topic = self._subscription.topic_name
-        types = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
-        if not types or "sensor_msgs/msg/Image" in types:
-            return ""
-        problem = f"{topic} carries {', '.join(sorted(types))}; expected sensor_msgs/msg/Image"
-        self.get_logger().warning(problem, throttle_duration_sec=_LOG_PERIOD_S)
-        return problem
-
-    def _on_error(self, error: Exception) -> None:
-        if not self.context.ok():
+    def _on_problem(self, name: str, error: Exception) -> None:
+        """On any thread."""
+        if self._broken:
             return
         if isinstance(error, RejectedError):
-            self._problem = str(error)
-            self.get_logger().warning(str(error), throttle_duration_sec=_LOG_PERIOD_S)
+            self._problems[name] = str(error)
+            self._log("warning", str(error))
         else:
-            self._problem = f"a frame failed: {error!r}"
-            self.get_logger().error(self._problem, throttle_duration_sec=_LOG_PERIOD_S)
+            self._problems[name] = f"a frame failed: {error!r}"
+            self._log("error", self._problems[name])
 
-    def _unsubscribe(self) -> None:
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
-        self._worker.stop()
+    def _on_broken(self, why: str) -> None:
+        """On the inference thread: the executor does the rest."""
+        self._broken = why
+        self._gave_up.trigger()
 
+    def _give_up(self) -> None:
+        """Let go of an engine that failed, and try another if it is for this node to do so."""
+        if not self._broken or self._engine is None:  # it failed while the node was being configured, which says so
+            return
+        if any(self._pipeline.last(name) for name in self._names):  # it did work for a while
+            self._retry_s = _FIRST_RETRY_S
+        self.get_logger().error(f"the engine is given up: {self._broken}")
+        if self._is_active:
+            self.trigger_deactivate()  # to error processing
+        else:
+            self.trigger_cleanup()
+        if self.get_parameter("autostart").value:
+            self._try_again_later()
 
-def _same_image(one: Image, other: Image) -> bool:
-    """Whether a player sent the same image again. Cameras repeat stamps, so every field and pixel must be equal; an
-    image without a stamp is never one that was sent again.
-    """
-    fields = ("header", "height", "width", "encoding", "step", "is_bigendian")
-    return (
-        messages.stamp_ns(one.header) != 0
-        and all(getattr(one, field) == getattr(other, field) for field in fields)
-        and np.array_equal(np.frombuffer(one.data, np.uint8), np.frombuffer(other.data, np.uint8))
-    )
+    def _try_again_later(self) -> None:
+        self.get_logger().info(f"trying again in {self._retry_s:.0f} s")
+        self._retry = self.create_timer(self._retry_s, self._try_again, clock=self._steady)
+        self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
+
+    def _try_again(self) -> None:
+        self.destroy_timer(self._retry)
+        if self._engine is None and not self.start():
+            self._try_again_later()
+
+    def _look_after_inputs(self) -> None:
+        for name, camera in self._inputs.items():
+            camera.follow_publishers()
+            if problem := camera.problem:
+                self._problems[name] = problem
+                self._log("warning", problem)
+
+    def _publish_diagnostics(self) -> None:
+        engine, settings = self._engine, self._settings or read_settings(self, self._names)
+        device = engine.backend.description if engine is not None else ""
+        progress = engine.progress if engine is not None else ""
+        details = {"device": device, "enabled": str(settings.enabled).lower(), **read_hardware(settings.device)}
+        now = self.get_clock().now()
+        between_cameras = "" if "" in self._names else self._problems.pop("", "")
+        message = self._diagnostics.message(
+            now.to_msg(),
+            "broken" if self._broken else self._state_machine.current_state[1],
+            {name: self._report(name, now.nanoseconds) for name in self._names},
+            settings.limits,
+            self._broken or progress or between_cameras,
+            hardware_name(),
+            details,
+        )
+        self._diagnostics_publisher.publish(message)
+
+    def _report(self, name: str, now_ns: int) -> CameraReport:
+        last = self._pipeline.last(name)
+        return CameraReport(
+            counts=self._pipeline.counts[name],
+            latencies=self._pipeline.latencies[name],
+            input_age_s=None if last is None else (now_ns - last.received.stamp_ns) / 1e9,
+            keyframe_age_s=None if last is None else last.segmentation.keyframe_age_s,
+            problem=self._problems.pop(name, ""),
+        )
+
+    def _cannot_be_configured(self, why: str) -> TransitionCallbackReturn:
+        self._broken = f"cannot be configured: {why}"
+        self.get_logger().error(self._broken)
+        return TransitionCallbackReturn.FAILURE
+
+    def _stop_receiving(self) -> None:
+        self._is_active = False
+        for camera in self._inputs.values():
+            camera.unsubscribe()
+        self._pipeline.accept(False)
+
+    def _free(self) -> None:
+        self._pipeline.stop()
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = self._settings = None
 
 
 def main(args: list[str] | None = None) -> int:
@@ -254,13 +285,10 @@ def main(args: list[str] | None = None) -> int:
     rclpy.init(args=args)
     node = None
     try:
-        node = SegmentationNode()
-        if node.get_parameter("autostart").value and not _started(node):
+        node = _created()
+        if node is None or (node.get_parameter("autostart").value and not node.start()):
             return 1
         rclpy.spin(node)
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        print(f"segmentation_node: {error}", file=sys.stderr)
-        return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # how a node is meant to end
     except RuntimeError:
@@ -273,9 +301,13 @@ def main(args: list[str] | None = None) -> int:
     return 0
 
 
-def _started(node: SegmentationNode) -> bool:
-    success = TransitionCallbackReturn.SUCCESS
-    return node.trigger_configure() == success and node.trigger_activate() == success
+def _created() -> SegmentationNode | None:
+    """The node; None, with a line on stderr, when a parameter is bad."""
+    try:
+        return SegmentationNode()
+    except (InvalidParameterTypeException, InvalidParameterValueException, ValueError) as error:
+        print(f"segmentation_node: {error}", file=sys.stderr)
+        return None
 
 
 if __name__ == "__main__":

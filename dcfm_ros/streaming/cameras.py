@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.streaming.result import Segmentation
-from dcfm_ros.streaming.schedules import InTurn, Recorded
+from dcfm_ros.streaming.schedules import InTurn, Recorded, Schedule
 from dcfm_ros.streaming.segmenter import StreamSegmenter
 
 
@@ -43,13 +43,19 @@ class CameraGroup:
         self.segmenters = dict(segmenters)
         self._backend = next(iter(segmenters.values())).backend
         self._batch = batch
+        self._keyframes_a_round = keyframes_a_round
         for segmenter in self.segmenters.values():
-            if not isinstance(segmenter.schedule, Recorded):  # whose turns were taken when it was recorded
-                segmenter.schedule = InTurn(segmenter.schedule, keyframes_a_round)
+            segmenter.schedule = self._in_turn(segmenter.schedule)
 
-    def push(self, frames: Mapping[str, Frame]) -> Round:
+    def follow(self, schedule: Schedule) -> None:
+        """Give all cameras another schedule, from their next frames on."""
+        for segmenter in self.segmenters.values():
+            segmenter.schedule = self._in_turn(schedule)
+
+    def push(self, frames: Mapping[str, Frame], confidence: Collection[str] = ()) -> Round:
         """The next frame of some cameras, at most one of each. One that fails begins a new stream, alone.
 
+        confidence: the cameras whose confidence is wanted.
         Raises ValueError for a camera that is not of the group.
         """
         if unknown := frames.keys() - self.segmenters.keys():
@@ -60,13 +66,20 @@ class CameraGroup:
         for name in sorted(frames, key=lambda name: -self.segmenters[name].frames_since_keyframe):
             encoded = None if name not in shallow else lambda image, name=name: shallow[name]
             try:
-                results = self.segmenters[name].push(frames[name], keyframes_elsewhere=taken, shallow=encoded)
+                results = self.segmenters[name].push(
+                    frames[name], confidence=name in confidence, keyframes_elsewhere=taken, shallow=encoded
+                )
             except Exception as error:  # whatever it is, the other cameras go on
                 done.failures[name] = error
                 continue
             done.results[name] = results
             taken += sum(result.is_keyframe for result in results)
         return done
+
+    def _in_turn(self, schedule: Schedule) -> Schedule:
+        if isinstance(schedule, Recorded):  # whose turns were taken when it was recorded
+            return schedule
+        return InTurn(schedule, self._keyframes_a_round)
 
     def _together(self, frames: Mapping[str, Frame]) -> dict[str, Any]:
         """Shallow features, the images of one size in one pass."""

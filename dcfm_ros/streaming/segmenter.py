@@ -169,7 +169,7 @@ class StreamSegmenter:
 
     def warm_up(self, height: int, width: int) -> None:
         """Run every stage once for frames of this size, so that the first real one is not slow; no stream is begun."""
-        image = np.zeros((*self._network_size(height, width), 3), np.uint8)
+        image = np.zeros((*self.network_size(height, width), 3), np.uint8)
         shallow = self.backend.encode_shallow(image)
         common = self.backend.encode_common(shallow)
         if self.align != "none":
@@ -187,7 +187,12 @@ class StreamSegmenter:
 
     def prepare(self, frame: Frame) -> np.ndarray:
         """The image that the network sees of a frame: (h, w, 3) uint8 RGB."""
-        return resize_to_network(frame, self._network_size(frame.height, frame.width))
+        return resize_to_network(frame, self.network_size(frame.height, frame.width))
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) of the network's input for frames of this size."""
+        config = self.backend.config
+        return self.input_size or network_size(height, width, config.input_size, config.size_multiple)
 
     def _push(
         self, frame: Frame, confidence: bool, keyframes_elsewhere: int, encode_shallow: Callable[[np.ndarray], Any]
@@ -366,7 +371,7 @@ class StreamSegmenter:
             motion = self._motion(waiting, keyframe)
         if motion.flow is None:
             return keyframe.common
-        size = self._network_size(waiting.frame.height, waiting.frame.width)
+        size = self.network_size(waiting.frame.height, waiting.frame.width)
         with _timed(waiting.stage_ms, "align"):
             return self.backend.align(keyframe.common, motion.grid(self._grid_size(size)))
 
@@ -378,10 +383,6 @@ class StreamSegmenter:
             kind: Align = "shift" if self.align == "shift" else "flow"
             waiting.motions[keyframe.index] = motion_between(waiting.grey, keyframe.grey, kind)
         return waiting.motions[keyframe.index]
-
-    def _network_size(self, height: int, width: int) -> tuple[int, int]:
-        config = self.backend.config
-        return self.input_size or network_size(height, width, config.input_size, config.size_multiple)
 
     def _grid_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Of the common feature, for a network's input of `size`."""

@@ -53,7 +53,7 @@ def test_another_diagnostic_array_is_not_timing() -> None:
 def test_an_image_message_is_read_back_without_a_copy(order: str, shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     message = image_message(Header(frame_id="camera"), pixels[:, ::-1], order)  # not contiguous
-    frame = frame_of(message, 17)
+    frame = frame_of(message, 17, 1000)
     np.testing.assert_array_equal(frame.pixels, pixels[:, ::-1])
     assert (frame.order, frame.stamp_ns, message.header.frame_id) == (order, 17, "camera")
     assert np.shares_memory(frame.pixels, np.frombuffer(message.data, np.uint8))
@@ -68,7 +68,7 @@ def test_a_stamp_is_counted_in_nanoseconds() -> None:
 def test_an_unknown_encoding_is_refused_by_name_or_left_to_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
     message = Image(height=2, width=2, encoding="32FC1", step=8, data=bytes(16))
     with pytest.raises(EncodingError, match="32FC1"):
-        frame_of(message, 0)
+        frame_of(message, 0, 1000)
 
     class CvBridge:
         def imgmsg_to_cv2(self, message: Image, encoding: str) -> np.ndarray:
@@ -76,6 +76,6 @@ def test_an_unknown_encoding_is_refused_by_name_or_left_to_cv_bridge(monkeypatch
             return np.full((message.height, message.width, 3), (1, 2, 3), np.uint8)
 
     monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=CvBridge))
-    frame = frame_of(message, 5)
+    frame = frame_of(message, 5, 1000)
     assert to_rgb(frame)[0, 0].tolist() == [3, 2, 1]
     assert frame.encoding == "32FC1"

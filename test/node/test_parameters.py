@@ -8,26 +8,30 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dcfm_ros.node.parameters import PARAMETERS, Parameter, Settings
+from dcfm_ros.node.parameter_docs import shipped_file, with_table
+from dcfm_ros.node.parameter_table import PARAMETERS, Parameter
+from dcfm_ros.node.settings import CameraSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
-    document = yaml.safe_load((ROOT / "config" / "segmentation.yaml").read_text())
-    assert document["/**"]["ros__parameters"] == {p.name: p.default for p in PARAMETERS}
+def test_the_shipped_file_is_what_the_table_makes() -> None:
+    text = (ROOT / "config" / "segmentation.yaml").read_text()
+    assert text == shipped_file()
+    assert yaml.safe_load(text)["/**"]["ros__parameters"] == {p.name: p.default for p in PARAMETERS}
 
 
-def test_the_documentation_names_every_parameter_with_its_default() -> None:
+def test_the_documentation_holds_the_table() -> None:
     text = (ROOT / "docs" / "interface.md").read_text()
-    for parameter in PARAMETERS:
-        default = str(parameter.default).lower() if isinstance(parameter.default, bool) else parameter.default
-        shown = '""' if default == "" else default
-        assert f"| `{parameter.name}` | `{shown}` |" in text
+    assert with_table(text) == text
+    assert all(f"| `{parameter.name}` |" in text for parameter in PARAMETERS)
+    with pytest.raises(ValueError, match="no table of parameters"):
+        with_table("# Another document")
 
 
 def test_settings_are_the_parameters() -> None:
-    assert {field.name for field in dataclasses.fields(Settings)} == {p.name for p in PARAMETERS}
+    fields = {field.name for kind in (Settings, CameraSettings) for field in dataclasses.fields(kind)}
+    assert fields == {p.name for p in PARAMETERS}
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda p: p.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -61,3 +61,34 @@ class Backend(Protocol):
 
     def background(self) -> AbstractContextManager[None]:
         """Entered by the thread that computes keyframes beside the stream: its calls then yield to the others."""
+
+
+class BuildProgress(Protocol):
+    """How far a build is. fraction: of the whole, 0 to 1; graph: the name of the part, `number` of `graphs`."""
+
+    graph: str
+    number: int
+    graphs: int
+    fraction: float
+
+
+class EngineBuilding(Protocol):
+    """Engines that are being built on a thread of their own."""
+
+    @property
+    def progress(self) -> BuildProgress:
+        """The last that was reported."""
+
+    def cancel(self) -> None:
+        """Ask it to end."""
+
+    def result(self) -> None:
+        """Wait until it is done. Raises BackendError, or what a cancelled build ends in."""
+
+
+@runtime_checkable
+class BuildsEngines(Protocol):
+    """A backend that builds something for each size, which may take minutes."""
+
+    def prepare(self, size: tuple[int, int], ids_size: tuple[int, int]) -> EngineBuilding:
+        """Begin to build, or load, what frames need whose network input and masks have these (height, width)."""

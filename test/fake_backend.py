@@ -30,6 +30,7 @@ class FakeBackend:
 
     config = model_config("camvid_resnet18")
     description = "fake"
+    selection = ""
 
     def encode_shallow(self, image: np.ndarray) -> int:
         self._called(f"shallow {image[0, 0, 0]}")

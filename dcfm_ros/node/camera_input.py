@@ -1,0 +1,112 @@
+"""A camera's topics coming in: images, as reliably as they are published, and its calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
+from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+_MATCHING = "best_available"
+"""ROS 2's own word for a reliability that follows the publishers, which not all of its versions know."""
+
+_RELIABILITIES = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
+
+
+class CameraInput:
+    """Subscribes to `image` and `camera_info`, or to `<camera>/image` and so on where cameras have names.
+
+    on_image: called with each message; it only hands the message on.
+    info: the newest sensor_msgs/CameraInfo, or None.
+    """
+
+    def __init__(self, node: Node, camera: str, on_image: Callable[[Image | CompressedImage], None]) -> None:
+        self._node = node
+        self._prefix = f"{camera}/" if camera else ""
+        self._on_image = on_image
+        self._images: Any = None
+        self._infos: Any = None
+        self._kind: type = Image
+        self._reliability = ReliabilityPolicy.BEST_EFFORT
+        self.info: CameraInfo | None = None
+
+    def subscribe(self, transport: str) -> str:
+        """Begin to take messages. transport: "raw" or "compressed". Returns the topic."""
+        self._kind = Image if transport == "raw" else CompressedImage
+        self._reliability = self._wanted(self._topic())
+        self._images = self._subscription()
+        self._infos = self._node.create_subscription(
+            CameraInfo,
+            f"{self._prefix}camera_info",
+            self._on_info,
+            qos_profile_sensor_data,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        return self._topic()
+
+    def unsubscribe(self) -> None:
+        """Take no more. Does nothing when nothing is taken."""
+        for subscription in (self._images, self._infos):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+        self._images = self._infos = self.info = None
+
+    def follow_publishers(self) -> None:
+        """Subscribe anew where the publishers have become reliable, or no longer are: to be called now and then."""
+        if self._images is None:
+            return
+        wanted = self._wanted(self._topic())
+        if wanted != self._reliability:
+            self._node.destroy_subscription(self._images)
+            self._reliability = wanted
+            self._images = self._subscription()
+
+    @property
+    def problem(self) -> str:
+        """What is wrong when somebody publishes another type on the topic: DDS itself never says so."""
+        if self._images is None:
+            return ""
+        expected = f"sensor_msgs/msg/{self._kind.__name__}"
+        types = {info.topic_type for info in self._node.get_publishers_info_by_topic(self._topic())}
+        if not types or expected in types:
+            return ""
+        return f"{self._topic()} carries {', '.join(sorted(types))}; expected {expected}"
+
+    def _topic(self) -> str:
+        """The topic with remappings, and the suffix that image_transport gives to compressed images."""
+        topic: str = self._node.resolve_topic_name(f"{self._prefix}image")
+        if self._kind is Image or topic.endswith("/compressed"):
+            return topic
+        return f"{topic}/compressed"
+
+    def _subscription(self) -> Any:
+        sensor_data = qos_profile_sensor_data
+        return self._node.create_subscription(
+            self._kind,
+            self._topic(),
+            self._on_image,
+            QoSProfile(history=sensor_data.history, depth=sensor_data.depth, reliability=self._reliability),
+            # Reliability is told apart below: rclpy would keep what it was at the first subscription.
+            qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
+        )
+
+    def _wanted(self, topic: str) -> ReliabilityPolicy:
+        """As overridden; else reliable where all publishers are, and best effort, which matches any, where not."""
+        name = f"qos_overrides.{topic}.subscription.reliability"
+        if not self._node.has_parameter(name):
+            description = f"reliable, best_effort or {_MATCHING} (what publishers offer), for subscription `{topic}`"
+            self._node.declare_parameter(name, _MATCHING, ParameterDescriptor(description=description, read_only=True))
+        value = self._node.get_parameter(name).value
+        if value == _MATCHING:
+            offered = {p.qos_profile.reliability for p in self._node.get_publishers_info_by_topic(topic)}
+            value = "reliable" if offered == {ReliabilityPolicy.RELIABLE} else "best_effort"
+        if value not in _RELIABILITIES:
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join((*_RELIABILITIES, _MATCHING))}")
+        return _RELIABILITIES[value]
+
+    def _on_info(self, info: CameraInfo) -> None:
+        self.info = info

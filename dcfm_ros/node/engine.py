@@ -1,0 +1,162 @@
+"""The network on its device with a stream for each camera, as the node's settings say. Knows no ROS."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from dcfm_ros.imaging.class_map import ClassMap
+from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.labels import LabelSet, load_labels
+from dcfm_ros.imaging.view import View, load_ignore_mask
+from dcfm_ros.node.settings import CameraSettings, Settings, Size
+from dcfm_ros.streaming import StreamSegmenter
+from dcfm_ros.streaming.backends.base import BuildsEngines, EngineBuilding
+from dcfm_ros.streaming.backends.select import create_backend
+from dcfm_ros.streaming.cameras import CameraGroup, Round
+from dcfm_ros.streaming.keyframes import KeyframeWorker
+
+_KEPT_SIZES = 4  # as many as backends keep engines for
+
+
+class Engine:
+    """Loads the weights and takes a device; `prepare` then makes it ready for frames, which may take minutes.
+
+    backend: what runs the network. labels: of the ids that views hand out. views: of each camera, what part of its
+    picture is looked at. `prepare` and `segment` are called on one thread; everything else from any.
+    Raises ValueError (BackendError among it), RuntimeError, ImportError or OSError for settings that cannot be.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.backend = create_backend(
+            settings.weights, settings.backend, settings.device, settings.num_threads, settings.precision
+        )
+        own = _labels(settings.labels, self.backend.config.num_classes)
+        is_async = settings.keyframe_mode == "async"
+        self._worker = KeyframeWorker(self.backend) if is_async else None
+        self._group = CameraGroup({name: self._segmenter(settings) for name in settings.cameras})
+        self._any = next(iter(self._group.segmenters.values()))
+        labels = own or self._any.labels
+        class_map = ClassMap.parse(settings.class_map, labels) if settings.class_map else None
+        self.labels = labels if class_map is None else class_map.labels
+        self.views = {
+            name: _view(camera, settings.min_confidence, class_map) for name, camera in settings.cameras.items()
+        }
+        self._expected = settings.input_size or self.backend.config.input_size
+        self._prepared: OrderedDict[tuple[Size, Size | None], None] = OrderedDict()
+        self._build: EngineBuilding | None = None
+
+    def prepare(self) -> None:
+        """Make ready for the frames that are expected: of the region of interest, or the size weights were trained at.
+
+        Raises as the backend does, BuildCancelled among it.
+        """
+        regions = [view.region[3:1:-1] for view in self.views.values() if view.region is not None]
+        for size in regions or [self._expected]:
+            self._prepare(size)
+
+    def segment(
+        self, frames: Mapping[str, Frame], confidence: Collection[str], preparing: AbstractContextManager[Any]
+    ) -> Round:
+        """The cropped frames of a round, through the network.
+
+        confidence: cameras whose confidence is wanted. preparing: entered while an engine is made ready for a frame
+        of another size than before.
+        """
+        for frame in frames.values():
+            size = frame.height, frame.width
+            if self._needs(size) not in self._prepared:
+                with preparing:
+                    self._prepare(size)
+        wanted = {name for name in frames if name in confidence or self.views[name].needs_confidence}
+        return self._group.push(frames, confidence=wanted)
+
+    @property
+    def progress(self) -> str:
+        """What is being built and how far, in words; empty when nothing is."""
+        build = self._build
+        if build is None:
+            return ""
+        progress = build.progress
+        return f"building engine {progress.number} of {progress.graphs} ({progress.graph}): {progress.fraction:.0%}"
+
+    def apply(self, settings: Settings) -> None:
+        """Take over what may change between frames. Raises ValueError, with nothing changed, for what cannot be."""
+        schedule = settings.create_schedule()
+        views = {
+            name: replace(self.views[name], output_size=camera.output_size, min_confidence=settings.min_confidence)
+            for name, camera in settings.cameras.items()
+        }
+        self._group.follow(schedule)
+        self.views = views
+
+    def force_keyframe(self) -> None:
+        """Make each camera's next frame a keyframe."""
+        for segmenter in self._group.segmenters.values():
+            segmenter.force_keyframe()
+
+    def restart(self, reason: str) -> None:
+        """Begin new streams; nothing may be in `segment`."""
+        for segmenter in self._group.segmenters.values():
+            segmenter.restart(reason)
+
+    def cancel(self) -> None:
+        """End a build that is under way; what waits for it raises BuildCancelled."""
+        if self._build is not None:
+            self._build.cancel()
+
+    def close(self) -> None:
+        """End threads; the device is free when nobody holds the engine any more."""
+        if self._worker is not None:
+            self._worker.close()
+
+    def _segmenter(self, settings: Settings) -> StreamSegmenter:
+        return StreamSegmenter(
+            self.backend,
+            settings.create_schedule(),
+            mode=settings.mode,  # type: ignore[arg-type]
+            input_size=settings.input_size,
+            max_stamp_gap_s=settings.max_stamp_gap,
+            align=settings.align,  # type: ignore[arg-type]
+            keyframe_mode=settings.keyframe_mode,  # type: ignore[arg-type]
+            swap_after=settings.swap_after,
+            worker=self._worker,
+        )
+
+    def _needs(self, size: Size) -> tuple[Size, Size | None]:
+        """What must be ready for frames of a size: the network's input, and the masks where those are built as well."""
+        return self._any.network_size(*size), size if isinstance(self.backend, BuildsEngines) else None
+
+    def _prepare(self, size: Size) -> None:
+        if isinstance(self.backend, BuildsEngines):
+            self._build = self.backend.prepare(self._any.network_size(*size), size)
+            try:
+                self._build.result()
+            finally:
+                self._build = None
+        self._any.warm_up(*size)
+        self._prepared[self._needs(size)] = None
+        if len(self._prepared) > _KEPT_SIZES:
+            self._prepared.popitem(last=False)
+
+
+def _labels(path: str, num_classes: int) -> LabelSet | None:
+    if not path:
+        return None
+    labels = load_labels(path)
+    if len(labels) != num_classes:
+        raise ValueError(f"labels: {path} names {len(labels)} classes; expected the {num_classes} of the weights")
+    return labels
+
+
+def _view(camera: CameraSettings, min_confidence: float, class_map: ClassMap | None) -> View:
+    return View(
+        region=camera.region_of_interest,
+        ignore=load_ignore_mask(camera.ignore_mask) if camera.ignore_mask else None,
+        output_size=camera.output_size,
+        min_confidence=min_confidence,
+        class_map=class_map,
+    )

@@ -1,0 +1,49 @@
+"""Logging that never waits: for threads whose time belongs to frames. Knows no ROS."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+
+_LENGTH = 100
+
+Write = Callable[[str], object]
+
+
+class NodeLog:
+    """Hands lines to the ROS logger on a thread of its own: a full disk, a console that nobody reads or a storm of
+    messages delays that thread alone. Lines that do not fit into the queue are lost, and counted in the next that do.
+
+    writers: what writes a line, by severity.
+    """
+
+    def __init__(self, writers: Mapping[str, Write]) -> None:
+        self._writers = writers
+        self._lines: queue.Queue[tuple[str, str] | None] = queue.Queue(_LENGTH)
+        self._lost = 0
+        self._thread = threading.Thread(target=self._write, name="logging", daemon=True)
+        self._thread.start()
+
+    def __call__(self, severity: str, line: str) -> None:
+        """Take a line; returns at once."""
+        lost = f" ({self._lost} lines before this one were lost)" if self._lost else ""
+        try:
+            self._lines.put_nowait((severity, line + lost))
+        except queue.Full:
+            self._lost += 1
+        else:
+            self._lost = 0
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Write what waits and end; a writer that does not return is left behind after `timeout_s`."""
+        try:
+            self._lines.put(None, timeout=timeout_s)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    def _write(self) -> None:
+        while (entry := self._lines.get()) is not None:
+            severity, line = entry
+            self._writers[severity](line)

@@ -1,0 +1,118 @@
+"""The node's parameters as values, named and typed. Knows no ROS."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from dcfm_ros.node.health import Limits
+from dcfm_ros.node.parameter_table import PARAMETERS
+from dcfm_ros.streaming import Schedule, create_schedule
+
+Size = tuple[int, int]  # height, width
+
+PER_CAMERA = tuple(parameter.name for parameter in PARAMETERS if parameter.per_camera)
+"""Parameters that each of several cameras has for itself."""
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """What may differ from camera to camera. region_of_interest: (x, y, width, height), or None for the whole image.
+
+    output_size: None for the image's own.
+    """
+
+    input_transport: str
+    region_of_interest: tuple[int, int, int, int] | None
+    ignore_mask: str
+    output_size: Size | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters' values, named and typed. cameras: by name; a single camera's is "".
+
+    input_size is (height, width), or None when it follows the image. class_map is empty where there is none.
+    """
+
+    cameras: Mapping[str, CameraSettings]
+    weights: str
+    backend: str
+    device: str
+    precision: str
+    num_threads: int
+    mode: str
+    align: str
+    keyframe_mode: str
+    swap_after: int
+    schedule: str
+    keyframe_interval: int
+    schedule_max_age: float
+    schedule_min_interval: int
+    schedule_measure: str
+    schedule_threshold: float
+    schedule_budget_ms: float
+    schedule_budget_statistic: str
+    schedule_costs_ms: tuple[float, float]
+    input_size: Size | None
+    max_stamp_gap: float
+    max_image_pixels: int
+    min_confidence: float
+    class_map: tuple[str, ...]
+    labels: str
+    overlay_opacity: float
+    jpeg_quality: int
+    run_length_mask: bool
+    enabled: bool
+    max_latency_ms: float
+    max_input_age_s: float
+    max_keyframe_age_s: float
+    max_drop_ratio: float
+    autostart: bool
+
+    def create_schedule(self) -> Schedule:
+        """What the parameters of the schedule say together. Raises ValueError when they contradict each other."""
+        return create_schedule(
+            self.schedule,
+            interval=self.keyframe_interval,
+            min_interval=self.schedule_min_interval,
+            max_age_s=self.schedule_max_age,
+            threshold=self.schedule_threshold,
+            measure=self.schedule_measure,  # type: ignore[arg-type]
+            budget_ms=self.schedule_budget_ms,
+            budget_statistic=self.schedule_budget_statistic,  # type: ignore[arg-type]
+            costs_ms=self.schedule_costs_ms,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """Those of the diagnostics."""
+        return Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})
+
+    def changed(self, values: Mapping[str, Any]) -> Settings:
+        """With other values of parameters, by the names they are declared under."""
+        settings = self
+        for name, value in values.items():
+            camera, _, own = name.rpartition(".")
+            if own in PER_CAMERA:
+                cameras = {
+                    each: replace(old, **{own: as_setting(own, value)}) if each == camera else old
+                    for each, old in settings.cameras.items()
+                }
+                settings = replace(settings, cameras=cameras)
+            else:
+                settings = replace(settings, **{own: as_setting(own, value)})
+        return settings
+
+
+def as_setting(name: str, value: Any) -> Any:
+    """A parameter's value as a setting: rclpy gives lists as arrays, and what is all empty or zero means none."""
+    if not isinstance(value, (list, array)):
+        return value
+    if name == "class_map":
+        return tuple(filter(None, value))
+    if name in ("input_size", "output_size", "region_of_interest") and not any(value):
+        return None
+    return tuple(value)

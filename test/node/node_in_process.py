@@ -1,0 +1,135 @@
+"""A node in the test's own process, on a backend that tells what it was asked, and a robot that talks to it."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from fake_backend import FakeBackend
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+
+from dcfm_ros.node.messages import image_message
+from dcfm_ros.node.segmentation_node import SegmentationNode
+
+PARAMETERS = {"input_size": [64, 96], "align": "none"}
+
+
+class Rig:
+    """`node` is the node; the rest is a robot around it, all on one executor that turns while somebody waits."""
+
+    def __init__(self, context: Context, parameters: dict[str, Any], arguments: list[str]) -> None:
+        overrides = [Parameter(name, value=value) for name, value in (PARAMETERS | parameters).items()]
+        self.node = SegmentationNode(context=context, parameter_overrides=overrides, cli_args=arguments)
+        self.robot = rclpy.create_node("robot", context=context)
+        self._executor = SingleThreadedExecutor(context=context)
+        for node in (self.node, self.robot):
+            self._executor.add_node(node)
+        self._publishers: dict[str, Any] = {}
+        self._stamp_ns = 1_000_000_000
+        self._diagnostics = self.listen(DiagnosticArray, "/diagnostics")
+
+    def wait(self, condition: Callable[[], Any], what: str = "", timeout_s: float = 20) -> Any:
+        """What the condition came to; the test fails when it never holds."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"waited {timeout_s} s for {what or condition}"
+            self._executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def turn(self) -> None:
+        """Let what has come be handled."""
+        self._executor.spin_once(timeout_sec=0.05)
+
+    def listen(self, kind: type, topic: str, is_latched: bool = False) -> list[Any]:
+        """What comes on a topic, from when the publisher has noticed on."""
+        received: list[Any] = []
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if is_latched else DurabilityPolicy.VOLATILE
+        self.robot.create_subscription(kind, topic, received.append, QoSProfile(depth=50, durability=durability))
+        self.wait(lambda: self.robot.count_publishers(topic), f"a publisher of {topic}")
+        return received
+
+    def picture(self, value: int, size: tuple[int, int] = (6, 8)) -> Image:
+        """An image of one grey, 0.1 s after the last: the fake backend's mask of it has that id."""
+        self._stamp_ns += 100_000_000
+        message = image_message(Image().header, np.full((*size, 3), value, np.uint8), "rgb")
+        message.header.frame_id = "camera"
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(self._stamp_ns, 1_000_000_000)
+        return message
+
+    def send(self, message: Any, topic: str = "/image", qos: QoSProfile | int = 10) -> None:
+        """Publish once the node listens."""
+        if topic not in self._publishers:
+            self._publishers[topic] = self.robot.create_publisher(type(message), topic, qos)
+        publisher = self._publishers[topic]
+        self.wait(publisher.get_subscription_count, f"the node to listen to {topic}")
+        publisher.publish(message)
+
+    def call(self, kind: type, service: str, **fields: Any) -> Any:
+        """A service's answer."""
+        client = self.robot.create_client(kind, service)
+        self.wait(client.service_is_ready, service)
+        future = client.call_async(kind.Request(**fields))
+        return self.wait(lambda: future.done() and future.result(), f"the answer of {service}")
+
+    def status(
+        self, wanted: Callable[[Any], bool], name: str = "segmentation", meanwhile: Callable[[], Any] = lambda: None
+    ) -> Any:
+        """Level, message and values of the first diagnostics from now on that are as wanted. meanwhile: done again
+        and again.
+        """
+        self._diagnostics.clear()
+
+        def found() -> Any:
+            meanwhile()
+            ours = [s for message in self._diagnostics for s in message.status if s.name == name]
+            return next((status for status in ours if wanted(status)), None)
+
+        status = self.wait(found, f"diagnostics of {name}")
+        status_values = {pair.key: pair.value for pair in status.values}
+        return status.level, status.message, status_values
+
+    def counts(self, camera: str = "") -> Any:
+        return self.node._pipeline.counts[camera]
+
+    @property
+    def state(self) -> str:
+        return self.node._state_machine.current_state[1]
+
+
+@contextmanager
+def rig(
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    parameters: dict[str, Any] | None = None,
+    backends: Callable[[], Any] = FakeBackend,
+    arguments: tuple[str, ...] = (),
+) -> Iterator[Rig]:
+    """A node that is not yet configured. backends: makes what the node gets in place of a real backend."""
+    for name in environment:
+        if "PROFILES_FILE" in name:
+            os.environ[name] = environment[name]
+    monkeypatch.setattr("dcfm_ros.node.engine.create_backend", lambda *settings: backends())
+    context = Context()
+    rclpy.init(context=context, domain_id=random.randrange(1, 102))
+    made = None
+    try:
+        made = Rig(context, parameters or {}, list(arguments))
+        yield made
+    finally:
+        if made is not None:
+            made._executor.shutdown()
+            made.robot.destroy_node()
+            made.node.destroy_node()
+        rclpy.try_shutdown(context=context)
