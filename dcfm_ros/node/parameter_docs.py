@@ -5,6 +5,7 @@ That is config/segmentation.yaml, and the table in docs/interface.md.
 
 from __future__ import annotations
 
+import html
 import json
 import textwrap
 from pathlib import Path
@@ -31,7 +32,7 @@ def shipped_file() -> str:
 def table() -> str:
     """A Markdown table with a row for each parameter."""
     return _TABLE + "".join(
-        f"| `{parameter.name}` | `{json.dumps(parameter.default)}` | {_described(parameter)} |\n"
+        f"| `{parameter.name}` | `{json.dumps(parameter.default)}` | {html.escape(_described(parameter), quote=False)} |\n"
         for parameter in PARAMETERS
     )
 

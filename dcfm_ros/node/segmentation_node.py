@@ -25,6 +25,7 @@ from dcfm_ros.node.pipeline import Pipeline
 from dcfm_ros.node.settings import Settings
 from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.node.worker import RejectedError
+from dcfm_ros.streaming.backends.select import free_devices
 from dcfm_ros.streaming.hardware import hardware_name, read_hardware
 
 _LOG_PERIOD_S = 5.0
@@ -277,7 +278,8 @@ class SegmentationNode(LifecycleNode):
         self._pipeline.stop()
         if self._engine is not None:
             self._engine.close()
-        self._engine = self._settings = None
+            self._engine = self._settings = None
+            free_devices()
 
 
 def main(args: list[str] | None = None) -> int:

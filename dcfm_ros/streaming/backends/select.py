@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 from dcfm_ros.deploy.exported import is_exported
@@ -46,6 +48,14 @@ def create_backend(
         backend.selection = f"the fastest that runs here{faster}"
         return backend
     raise BackendError(f"no backend runs {weights} on device {device!r}: {'; '.join(passed_over)}")
+
+
+def free_devices() -> None:
+    """Give memory of backends that nobody holds any more back to the devices: torch keeps it for itself."""
+    gc.collect()
+    torch = sys.modules.get("torch")  # where nothing has imported it, it holds nothing
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _candidates(device: str) -> list[tuple[str, str]]:
