@@ -105,4 +105,6 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
             descriptor.floating_point_range = [FloatingPointRange(**bounds)]
         elif isinstance(parameter.default, int):
             descriptor.integer_range = [IntegerRange(**bounds)]
+        else:  # ROS has no ranges for lists
+            descriptor.additional_constraints = f"Each {parameter.minimum} to {parameter.maximum}."
     return descriptor
