@@ -17,7 +17,7 @@ def colorize(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
     Raises ValueError when the mask is not (H, W) uint8 or is empty.
     """
     check_mask(mask)
-    return cv2.LUT(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), labels.palette[np.newaxis])
+    return cv2.applyColorMap(mask, labels.palette[:, np.newaxis])
 
 
 def overlay(frame: Frame, mask: np.ndarray, labels: LabelSet, opacity: float = 0.5) -> np.ndarray:
