@@ -37,6 +37,7 @@ class CameraInput:
     def subscribe(self, transport: str) -> str:
         """Begin to take messages. transport: "raw" or "compressed". Returns the topic."""
         self._kind = Image if transport == "raw" else CompressedImage
+        self._reliability = ReliabilityPolicy.BEST_EFFORT
         self._reliability = self._wanted(self._topic())
         self._images = self._subscription()
         self._infos = self._node.create_subscription(
@@ -95,7 +96,9 @@ class CameraInput:
         )
 
     def _wanted(self, topic: str) -> ReliabilityPolicy:
-        """As overridden; else reliable where all publishers are, and best effort, which matches any, where not."""
+        """As overridden; else reliable where all publishers are, and best effort, which matches any, where not. Where
+        there are none it stays as it is: what the next will offer cannot be known.
+        """
         name = f"qos_overrides.{topic}.subscription.reliability"
         if not self._node.has_parameter(name):
             description = f"reliable, best_effort or {_MATCHING} (what publishers offer), for subscription `{topic}`"
@@ -103,6 +106,8 @@ class CameraInput:
         value = self._node.get_parameter(name).value
         if value == _MATCHING:
             offered = {p.qos_profile.reliability for p in self._node.get_publishers_info_by_topic(topic)}
+            if not offered:
+                return self._reliability
             value = "reliable" if offered == {ReliabilityPolicy.RELIABLE} else "best_effort"
         if value not in _RELIABILITIES:
             raise ValueError(f"{name} is {value!r}; expected one of {', '.join((*_RELIABILITIES, _MATCHING))}")

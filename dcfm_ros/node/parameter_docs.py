@@ -31,10 +31,7 @@ def shipped_file() -> str:
 
 def table() -> str:
     """A Markdown table with a row for each parameter."""
-    return _TABLE + "".join(
-        f"| `{parameter.name}` | `{json.dumps(parameter.default)}` | {html.escape(_described(parameter), quote=False)} |\n"
-        for parameter in PARAMETERS
-    )
+    return _TABLE + "".join(map(_row, PARAMETERS))
 
 
 def with_table(document: str) -> str:
@@ -44,6 +41,11 @@ def with_table(document: str) -> str:
         raise ValueError(f"the document has no table of parameters; expected one that begins with {_TABLE!r}")
     _, _, after = rest.partition("\n\n")
     return f"{before}{table()}\n{after}"
+
+
+def _row(parameter: Parameter) -> str:
+    what = html.escape(_described(parameter), quote=False)
+    return f"| `{parameter.name}` | `{json.dumps(parameter.default)}` | {what} |\n"
 
 
 def _described(parameter: Parameter) -> str:

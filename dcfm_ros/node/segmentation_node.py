@@ -13,6 +13,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_srvs.srv import SetBool, Trigger
 
 from dcfm_ros.node.camera_input import CameraInput
@@ -73,7 +74,9 @@ class SegmentationNode(LifecycleNode):
             self._outputs, lambda name: self._inputs[name].info, self._on_problem, self._on_broken
         )
         self._diagnostics = Diagnostics(self.get_fully_qualified_name().lstrip("/"))
-        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics_publisher = self.create_publisher(
+            DiagnosticArray, "/diagnostics", 10, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+        )
         self.create_timer(1.0, self._publish_diagnostics)
         # For what must go on while simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
