@@ -18,6 +18,7 @@ from rich.table import Table
 
 from dcfm_ros.cli.bench_machine import device_name, measured_energy, peak_memory_mb, versions
 from dcfm_ros.cli.bench_network import Eager, Row, Times, measure
+from dcfm_ros.cli.bench_recording import recording_table
 from dcfm_ros.cli.bench_streams import Streams, measure_streams
 from dcfm_ros.cli.options import SizeType
 from dcfm_ros.cli.passes import Source, run_pass
@@ -71,6 +72,7 @@ _STREAMS_HZ = 10.0
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", default=0, help="CPU threads; 0: the backend's own choice.")
 @click.option("--node/--no-node", default=True, help="Also measure what the ROS node adds to a frame.")
+@click.option("--recording/--no-recording", default=True, help="Also measure `dcfm segment` from bag to files.")
 @click.option("--training/--no-training", default=True, help="Also measure what a step of training costs.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
 def command(
@@ -89,6 +91,7 @@ def command(
     device: str,
     threads: int,
     node: bool,
+    recording: bool,
     training: bool,
     json_file: Path | None,
 ) -> None:
@@ -124,6 +127,8 @@ def command(
         json_file.write_text(json.dumps(document, indent=2) + "\n")
     if node and importlib.util.find_spec("rclpy"):
         console.print(_node_overhead(device, threads))
+    if recording:
+        console.print(recording_table(device, threads))
     if training and importlib.util.find_spec("accelerate"):
         from dcfm_ros.cli.bench_training import training_table  # needs what the extra `train` brings
 

@@ -12,6 +12,7 @@ from subprocess import CompletedProcess
 import pytest
 import torch
 
+from dcfm_ros.cli import bench_recording
 from dcfm_ros.cli.bench_network import arrivals, forth_and_back
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.model import DCFM, model_config, save_weights
@@ -21,7 +22,7 @@ KEYS = {
     "config", "size", "backend", "precision", "full_eager_ms", "full_ms", "other_ms", "p99_over_p50", "k5_speedup",
     "k10_speedup", "mask_agreement",
 }  # fmt: skip
-QUICK = ("--no-node", "--no-training", "--rounds", "2", "--rate", "400")
+QUICK = ("--no-node", "--no-recording", "--no-training", "--rounds", "2", "--rate", "400")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,17 @@ def test_a_size_is_checked(called: Call, weights: Path) -> None:
     done = called("bench", "--weights", str(weights), "--size", "64", *QUICK)
     assert done.returncode == 2
     assert "'64'" in done.stderr and "360x480" in done.stderr
+
+
+def test_recordings_are_measured_beside_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_recording, "_SIZE", (64, 96))
+    monkeypatch.setattr(bench_recording, "_FRAMES", 2)
+    monkeypatch.setattr(bench_recording, "_ROUNDS", 1)
+    table = bench_recording.recording_table("cpu", 1)
+    saved, rates, processor = (list(column.cells) for column in table.columns)
+    assert saved == ["nothing: the network alone", "masks,csv", "masks,overlay,bag,csv"]
+    assert rates[0] == "100%"
+    assert all(float(cell) > 0 for cell in processor)
 
 
 def test_a_camera_gives_each_frame_once_and_skips_what_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
