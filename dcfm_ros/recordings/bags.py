@@ -17,12 +17,13 @@ from rosbags.typesys.store import Typestore
 from dcfm_ros.imaging.compressed import decode_compressed
 from dcfm_ros.imaging.encodings import decode_frame
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.recordings.recording import Damaged, Recording, RecordingError, nominal_rate
+from dcfm_ros.recordings.recording import Damaged, Recorded, Recording, RecordingError, nominal_rate
 from dcfm_ros.recordings.salvage.bag import salvaged
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 IMAGES = (IMAGE, COMPRESSED_IMAGE)
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 _MESSAGES_FOR_RATE = 101
 
@@ -52,28 +53,36 @@ class BagRecording(Recording):
         except RecordingError:
             self.close()
             raise
-        self._announced = sum(counts[self.topic, kind] for kind in IMAGES)
+        self._images = _messages_of(counts, self.topic, IMAGES)
+        self._infos = _messages_of(counts, camera_info_topic(self.topic), (CAMERA_INFO,))
 
     @cached_property
     def rate_hz(self) -> float:
-        return nominal_rate([message.stamp_ns for message in islice(self._messages(), _MESSAGES_FOR_RATE)])
+        messages = islice(self._messages(self._images), _MESSAGES_FOR_RATE)
+        return nominal_rate([message.stamp_ns for message in messages])
 
     @cached_property
     def frame_id(self) -> str:
-        first = next(self._messages(), None)
+        first = next(self._messages(self._images), None)
         return first.content.header.frame_id if first else super().frame_id
 
     def __len__(self) -> int:
-        return self._announced
+        return self._images.announced
 
     def __iter__(self) -> Iterator[Frame]:
-        for message in self._messages():
+        return (recorded.frame for recorded in self.recorded())
+
+    def recorded(self) -> Iterator[Recorded]:
+        for message in self._messages(self._images):
             try:
                 frame = _decode(message)
             except ValueError as error:
-                self._lose(f"{self._where(message.number)} cannot be decoded: {error}", error)
+                self._lose(f"{self._where(self._images, message.number)} cannot be decoded: {error}", error)
                 continue
-            yield frame
+            yield Recorded(frame, message.content, message.received_ns)
+
+    def camera_infos(self) -> Iterator[tuple[int, Any]]:
+        return ((message.received_ns, message.content) for message in self._messages(self._infos))
 
     def close(self) -> None:
         self._open.close()
@@ -97,35 +106,35 @@ class BagRecording(Recording):
                 counts[connection.topic, connection.msgtype] += connection.msgcount
         return counts
 
-    def _messages(self) -> Iterator[_Message]:
+    def _messages(self, wanted: _Messages) -> Iterator[_Message]:
         index = -1
-        for index, (kind, received_ns, data) in enumerate(self._raw_messages()):
+        for index, (kind, received_ns, data) in enumerate(self._raw_messages(wanted)):
             try:
                 content: Any = self._deserialize(data, kind)
             except Exception as error:  # as when opening
-                self._lose(f"{self._where(index)} cannot be read: {_reason(error)}", error)
+                self._lose(f"{self._where(wanted, index)} cannot be read: {_reason(error)}", error)
                 continue
-            yield _Message(index, kind, _stamp(content) or received_ns, content)
-        if index + 1 < self._announced:
-            self._lose(f"{self._path} holds {index + 1} messages on {self.topic}; expected {self._announced}")
+            yield _Message(index, kind, _stamp(content) or received_ns, received_ns, content)
+        if index + 1 < wanted.announced:
+            self._lose(f"{self._path} holds {index + 1} messages on {wanted.topic}; expected {wanted.announced}")
 
-    def _raw_messages(self) -> Iterator[tuple[str, int, bytes]]:
-        """Type, time of receipt and bytes of the topic's images."""
+    def _raw_messages(self, wanted: _Messages) -> Iterator[tuple[str, int, bytes]]:
+        """Type, time of receipt and bytes."""
         read: Counter[int] = Counter()
         if self._reader is not None:
             # One topic may have several connections: bags that were split, publishers with other QoS.
-            ours = [c for c in self._reader.connections if c.topic == self.topic and c.msgtype in IMAGES]
+            ours = [c for c in self._reader.connections if c.topic == wanted.topic and c.msgtype in wanted.kinds]
             messages = self._reader.messages(connections=ours)
             try:
                 for connection, received_ns, data in messages:
                     read[received_ns] += 1
                     yield connection.msgtype, received_ns, data
-                if read.total() >= self._announced or self._damaged == "raise":
+                if read.total() >= wanted.announced or self._damaged == "raise":
                     return
             except Exception as error:  # as when opening
-                self._lose(f"{self._where(read.total())} cannot be read: {_reason(error)}", error)
+                self._lose(f"{self._where(wanted, read.total())} cannot be read: {_reason(error)}", error)
         for raw in salvaged(self._path, self._lose):
-            if raw.topic != self.topic or raw.kind not in IMAGES:
+            if raw.topic != wanted.topic or raw.kind not in wanted.kinds:
                 continue
             if read[raw.received_ns]:
                 read[raw.received_ns] -= 1
@@ -144,17 +153,36 @@ class BagRecording(Recording):
         """What the messages are like in a bag that does not say it any more."""
         return get_typestore(Stores.ROS1_NOETIC if self._path.suffix.lower() == ".bag" else Stores.ROS2_JAZZY)
 
-    def _where(self, index: int) -> str:
-        return f"message {index} on {self.topic} in {self._path}"
+    def _where(self, wanted: _Messages, index: int) -> str:
+        return f"message {index} on {wanted.topic} in {self._path}"
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """Where a camera has its calibration: beside its images, whatever image_transport adds for their compression."""
+    parent, slash, _ = image_topic.removesuffix("/compressed").rpartition("/")
+    return f"{parent}{slash}camera_info"
+
+
+class _Messages(NamedTuple):
+    """The messages of one topic that are of some types, and how many of them the bag tells of."""
+
+    topic: str
+    kinds: tuple[str, ...]
+    announced: int
 
 
 class _Message(NamedTuple):
-    """A deserialised image message, and which of its topic it is."""
+    """A deserialised message, and which of its topic it is."""
 
     number: int
     kind: str
     stamp_ns: int
+    received_ns: int
     content: Any
+
+
+def _messages_of(counts: Counter[tuple[str, str]], topic: str, kinds: tuple[str, ...]) -> _Messages:
+    return _Messages(topic, kinds, sum(counts[topic, kind] for kind in kinds))
 
 
 def _choose_topic(path: Path, counts: Counter[tuple[str, str]], wanted: str | None) -> str:

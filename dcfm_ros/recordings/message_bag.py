@@ -22,7 +22,9 @@ _INFINITE = QosTime(9_223_372_036, 854_775_807)
 
 
 class MessageBag:
-    """A new rosbag2 folder (format version 9). Each topic has one type, and the time of receipt is the stamp.
+    """A new rosbag2 folder. Each topic has one type, and the time of receipt is the stamp.
+
+    Of format version 8, the last whose QoS the releases from Humble on can all read.
 
     path: a folder that must not exist yet. compress: zstd, in the chunks of mcap, which every reader of mcap knows.
     Raises RecordingError when the folder cannot be made.
@@ -32,7 +34,7 @@ class MessageBag:
         self._types: Any = get_typestore(Stores.ROS2_JAZZY)
         self._connections: dict[str, Connection] = {}
         try:
-            self._bag = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
+            self._bag = Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()])
             self._bag.set_compression(
                 CompressionMode.STORAGE if compress else CompressionMode.NONE, CompressionFormat.ZSTD
             )

@@ -32,7 +32,7 @@ def open_recording(
     path = Path(path)
     if not path.exists():
         raise RecordingError(f"{path} does not exist")
-    if _is_bag(path, damaged):
+    if is_bag(path, damaged):
         if rate_hz is not None:
             raise RecordingError(f"{path} is a bag and has stamps; rate_hz={rate_hz} is for folders and videos")
         from dcfm_ros.recordings.bags import BagRecording
@@ -52,7 +52,8 @@ def open_recording(
 _EXPECTED = f"a bag ({' '.join(BAG_SUFFIXES)}, or a folder), a video or a folder of images ({' '.join(IMAGE_SUFFIXES)})"
 
 
-def _is_bag(path: Path, damaged: Damaged) -> bool:
+def is_bag(path: Path, damaged: Damaged = "raise") -> bool:
+    """Whether what is there is to be read as a bag. damaged: "skip" takes a folder without metadata.yaml for one."""
     if path.is_dir():
         return (path / "metadata.yaml").exists() or (damaged == "skip" and bool(_loose_bags(path)))
     return path.suffix.lower() in BAG_SUFFIXES

@@ -8,7 +8,7 @@ import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,6 +27,17 @@ FIRST_STAMP_NS = 1_000_000_000
 
 class RecordingError(ValueError):
     """A recording that cannot be read or written as asked; the message says what is wrong and what was expected."""
+
+
+class Recorded(NamedTuple):
+    """A frame and how it was received. message: the ROS message it is in, as `rosbags` deserialises it, or None.
+
+    received_ns: the time of receipt; the frame's stamp where the recording tells no other.
+    """
+
+    frame: Frame
+    message: Any
+    received_ns: int
 
 
 class Recording(ABC):
@@ -65,6 +76,16 @@ class Recording(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
         """Frames with their stamps, decoded when asked for."""
+
+    def recorded(self) -> Iterator[Recorded]:
+        """The same frames, with what is known of their receipt."""
+        return (Recorded(frame, None, frame.stamp_ns) for frame in self)
+
+    def camera_infos(self) -> Iterator[tuple[int, Any]]:
+        """The time of receipt (ns) and the sensor_msgs/CameraInfo of what calibrates the images; none where there is
+        none.
+        """
+        return iter(())
 
     def close(self) -> None:  # noqa: B027 - only bags hold something open between iterations
         """Frees what is held open; may be called twice."""

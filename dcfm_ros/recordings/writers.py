@@ -173,7 +173,7 @@ class TableWriter(_Writer):
 
 
 class BagWriter(_Writer):
-    """Writes frames as sensor_msgs/msg/Image into a new rosbag2 folder (format version 9).
+    """Writes frames as sensor_msgs/msg/Image into a new rosbag2 folder.
 
     path: a folder that must not exist yet. storage: sqlite3 or mcap.
     The encoding written is that of the frame's pixels as they lie, and the time of receipt is the frame's stamp.

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -80,6 +81,47 @@ def compressed_message() -> Callable[..., Any]:
         return kind(header=_header(frame.stamp_ns), format=name, data=data)
 
     return make
+
+
+@pytest.fixture
+def write_ros1() -> Callable[..., Path]:
+    """Writes frames as sensor_msgs/Image on /cam into a ROS 1 bag, about two in each chunk."""
+
+    def write(path: Path, frames: Sequence[Frame], compression: Ros1Writer.CompressionFormat | None = None) -> Path:
+        types = get_typestore(Stores.ROS1_NOETIC)
+        bag = Ros1Writer(path)
+        if compression:
+            bag.set_compression(compression)
+        with bag:
+            bag.chunk_threshold = 4000
+            connection = bag.add_connection("/cam", "sensor_msgs/msg/Image", typestore=types)
+            for index, frame in enumerate(frames):
+                stamp = types.types["builtin_interfaces/msg/Time"](*divmod(frame.stamp_ns, 1_000_000_000))
+                message = types.types["sensor_msgs/msg/Image"](
+                    header=types.types["std_msgs/msg/Header"](seq=index, stamp=stamp, frame_id="camera"),
+                    height=frame.height,
+                    width=frame.width,
+                    encoding="bgr8",
+                    is_bigendian=0,
+                    step=frame.width * 3,
+                    data=frame.pixels.reshape(-1),
+                )
+                bag.write(connection, frame.stamp_ns, types.serialize_ros1(message, message.__msgtype__))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def cut_video(tmp_path: Path, make_frames: Callable[..., list[Frame]]) -> Path:
+    """An AVI of 30 frames whose second half is missing."""
+    path = tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    for frame in make_frames(30, (48, 64)):
+        writer.write(frame.pixels)
+    writer.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
 
 
 def serialized(message: Any) -> bytes:

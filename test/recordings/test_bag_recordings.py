@@ -8,7 +8,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.typesys import Stores, get_typestore
 
 from dcfm_ros.imaging.encodings import to_rgb
@@ -165,25 +164,9 @@ def test_topic_with_two_connections(tmp_path, make_frames):
         assert_equal(recording, frames)
 
 
-def test_ros1_bag(tmp_path, make_frames):
+def test_ros1_bag(tmp_path, make_frames, write_ros1):
     frames = make_frames()
-    types = get_typestore(Stores.ROS1_NOETIC)
-    with Ros1Writer(tmp_path / "old.bag") as bag:
-        connection = bag.add_connection("/cam", IMAGE, typestore=types)
-        for index, frame in enumerate(frames):
-            seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
-            stamp = types.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
-            message = types.types[IMAGE](
-                header=types.types["std_msgs/msg/Header"](seq=index, stamp=stamp, frame_id="camera"),
-                height=frame.height,
-                width=frame.width,
-                encoding="bgr8",
-                is_bigendian=0,
-                step=frame.width * 3,
-                data=frame.pixels.reshape(-1),
-            )
-            bag.write(connection, frame.stamp_ns, types.serialize_ros1(message, IMAGE))
-    with open_recording(tmp_path / "old.bag") as recording:
+    with open_recording(write_ros1(tmp_path / "old.bag", frames)) as recording:
         assert_equal(recording, frames)
 
 

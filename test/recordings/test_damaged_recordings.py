@@ -16,7 +16,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from dcfm_ros.recordings import RecordingError, open_recording
-from dcfm_ros.recordings.writers import BagWriter
+from dcfm_ros.recordings.writers import BagWriter, VideoWriter
 
 IMAGE = "sensor_msgs/msg/Image"
 TYPES = get_typestore(Stores.ROS2_JAZZY)
@@ -245,31 +245,8 @@ def test_compressed_bag_that_was_cut(tmp_path, make_frames, image_message, stora
     assert any("bag." in loss for loss in losses)
 
 
-def write_ros1(path, frames, compression=None):
-    types = get_typestore(Stores.ROS1_NOETIC)
-    bag = Ros1Writer(path)
-    if compression:
-        bag.set_compression(compression)
-    with bag:
-        bag.chunk_threshold = 5000
-        connection = bag.add_connection("/cam", IMAGE, typestore=types)
-        for index, frame in enumerate(frames):
-            stamp = types.types["builtin_interfaces/msg/Time"](*divmod(frame.stamp_ns, 1_000_000_000))
-            message = types.types[IMAGE](
-                header=types.types["std_msgs/msg/Header"](seq=index, stamp=stamp, frame_id="camera"),
-                height=frame.height,
-                width=frame.width,
-                encoding="bgr8",
-                is_bigendian=0,
-                step=frame.width * 3,
-                data=frame.pixels.reshape(-1),
-            )
-            bag.write(connection, frame.stamp_ns, types.serialize_ros1(message, IMAGE))
-    return path
-
-
 @pytest.mark.parametrize("compression", [None, Ros1Writer.CompressionFormat.BZ2, Ros1Writer.CompressionFormat.LZ4])
-def test_ros1_bag_without_its_end(tmp_path, frames, compression):
+def test_ros1_bag_without_its_end(tmp_path, frames, write_ros1, compression):
     path = write_ros1(tmp_path / "old.bag", frames, compression)
     assert salvaged(path, frames) == ([*range(12)], [])
     cut(path, 0.6)
@@ -296,19 +273,19 @@ def test_image_of_a_folder_that_cannot_be_read(tmp_path, make_frames):
         assert recording.losses == [f"{tmp_path / '0.png'} cannot be read as an image"]
 
 
-def test_video_that_was_cut(tmp_path, make_frames):
-    path = tmp_path / "cut.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
-    for frame in make_frames(30, (48, 64)):
-        writer.write(frame.pixels)
-    writer.release()
-    with open_recording(path, damaged="skip") as recording:
-        assert (len(list(recording)), recording.losses) == (30, [])
-    cut(path, 0.5)
-    with open_recording(path, damaged="skip") as recording:
+def test_video_that_was_cut(cut_video):
+    with open_recording(cut_video, damaged="skip") as recording:
         count = len(list(recording))
         assert 1 <= count < 30
         assert recording.losses == [f"cut.avi tells of 30 frames, and {count} can be read"]
+
+
+def test_video_that_is_whole(tmp_path, make_frames):
+    with VideoWriter(tmp_path / "whole.mp4", 10) as writer:
+        for frame in make_frames(5):
+            writer.write(frame.pixels)
+    with open_recording(tmp_path / "whole.mp4", damaged="skip") as recording:
+        assert (len(list(recording)), recording.losses) == (5, [])
 
 
 def test_damage_is_an_error_where_nothing_else_is_asked_for(tmp_path, frames, image_message):
