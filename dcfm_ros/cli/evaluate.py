@@ -22,6 +22,7 @@ from dcfm_ros.datasets.dataset import Clip, Dataset
 from dcfm_ros.datasets.one_clip import OneClip
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
 from dcfm_ros.evaluation.disturbances import DISTURBANCES, disturbance_names
+from dcfm_ros.evaluation.report.files import write_whole
 from dcfm_ros.evaluation.runs import Evaluation, Reference, evaluate, steps
 from dcfm_ros.streaming import MODES, Schedule, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
@@ -155,7 +156,7 @@ def command(
             "stream": stream.keywords,
             "against": against,
         }
-        _write(json_file, _document(runs) | ran)
+        write_whole(json_file, json.dumps(_document(runs) | ran, indent=2) + "\n")
 
 
 def _only(dataset: Dataset, pattern: str) -> Dataset:
@@ -192,13 +193,6 @@ def _make_room(path: Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"{path} cannot be written ({error.strerror}); expected a folder to write in") from error
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    """All of the file or none: who waits for it never reads half of it."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(document, indent=2) + "\n")
-    partial.replace(path)
 
 
 def _show(runs: dict[str, Evaluation], mode: str, strays: Mapping[int, int]) -> None:
