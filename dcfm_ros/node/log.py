@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import stat
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 _LENGTH = 100
 
@@ -12,8 +15,8 @@ Write = Callable[[str], object]
 
 
 class NodeLog:
-    """Hands lines to the ROS logger on a thread of its own: a full disk, a console that nobody reads or a storm of
-    messages delays that thread alone. Lines that do not fit into the queue are lost, and counted in the next that do.
+    """Hands lines to the ROS logger on a thread of its own: a slow writer or a storm of messages delays that thread
+    alone. Lines that do not fit into the queue are lost, and counted in the next that do.
 
     writers: what writes a line, by severity.
     """
@@ -47,3 +50,17 @@ class NodeLog:
         while (entry := self._lines.get()) is not None:
             severity, line = entry
             self._writers[severity](line)
+
+
+def lose_what_nobody_reads() -> None:
+    """From now on this process's standard output and error lose what does not fit into a pipe or a terminal that nobody
+    reads. To wait there would stop the whole process: rclpy writes its log with Python's lock held.
+    """
+    for descriptor in (1, 2):
+        with suppress(OSError):  # closed, or a terminal of another user: then it stays as it is
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode) or os.isatty(descriptor):
+                # Opened anew, as O_NONBLOCK on what is shared with other processes would be theirs too.
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+                own = os.open(f"/proc/self/fd/{descriptor}", flags)
+                os.dup2(own, descriptor)
+                os.close(own)

@@ -20,7 +20,7 @@ from dcfm_ros.node.camera_input import CameraInput
 from dcfm_ros.node.camera_output import CameraOutput
 from dcfm_ros.node.diagnostics import CameraReport, Diagnostics
 from dcfm_ros.node.engine import Engine
-from dcfm_ros.node.log import NodeLog
+from dcfm_ros.node.log import NodeLog, lose_what_nobody_reads
 from dcfm_ros.node.parameters import declare, read_settings
 from dcfm_ros.node.pipeline import Pipeline
 from dcfm_ros.node.settings import Settings
@@ -287,6 +287,7 @@ class SegmentationNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted: 0, or 1 when a parameter is bad or it cannot be configured."""
+    lose_what_nobody_reads()
     rclpy.init(args=args)
     node = None
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 from dcfm_ros.node.log import NodeLog
@@ -36,3 +38,23 @@ def test_a_writer_that_hangs_holds_nobody_up_and_what_was_lost_is_told() -> None
     lost = 250 - (len(written) - 1)
     assert lost in (149, 150)  # the writer had taken one out of the queue, or not yet
     assert written[-1] == f"line 250 ({lost} lines before this one were lost)"
+
+
+def test_a_pipe_that_nobody_reads_holds_nobody_up_and_other_writers_are_as_they_were() -> None:
+    script = """if True:
+        import os
+        from contextlib import suppress
+        from dcfm_ros.node.log import lose_what_nobody_reads
+        theirs = os.dup(2)
+        lose_what_nobody_reads()
+        os.write(2, b"first\\n")
+        with suppress(BlockingIOError):
+            while True:
+                os.write(2, b"x" * 4096)
+        os.write(1, b"blocking" if os.get_blocking(theirs) else b"changed")
+    """
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.wait(20) == 0
+    out, said = process.communicate()
+    assert out == b"blocking"
+    assert said.startswith(b"first\n")
