@@ -76,7 +76,7 @@ class BagRecording(Recording):
         for message in self._messages(self._images):
             try:
                 frame = _decode(message)
-            except ValueError as error:
+            except (ValueError, TypeError, AttributeError) as error:  # the last where the type's definition is damaged
                 self._lose(f"{self._where(self._images, message.number)} cannot be decoded: {error}", error)
                 continue
             yield Recorded(frame, message.content, message.received_ns)
@@ -111,15 +111,18 @@ class BagRecording(Recording):
         for index, (kind, received_ns, data) in enumerate(self._raw_messages(wanted)):
             try:
                 content: Any = self._deserialize(data, kind)
+                stamp_ns = _stamp(content) or received_ns
             except Exception as error:  # as when opening
                 self._lose(f"{self._where(wanted, index)} cannot be read: {_reason(error)}", error)
                 continue
-            yield _Message(index, kind, _stamp(content) or received_ns, received_ns, content)
+            yield _Message(index, kind, stamp_ns, received_ns, content)
         if index + 1 < wanted.announced:
             self._lose(f"{self._path} holds {index + 1} messages on {wanted.topic}; expected {wanted.announced}")
 
     def _raw_messages(self, wanted: _Messages) -> Iterator[tuple[str, int, bytes]]:
         """Type, time of receipt and bytes."""
+        if not wanted.announced:
+            return  # to the library, no connections are all of them
         read: Counter[int] = Counter()
         if self._reader is not None:
             # One topic may have several connections: bags that were split, publishers with other QoS.
@@ -142,7 +145,7 @@ class BagRecording(Recording):
                 yield raw.kind, raw.received_ns, raw.data
 
     def _deserialize(self, data: bytes, kind: str) -> Any:
-        if self._reader is not None:
+        if self._reader is not None and self._damaged == "raise":
             return self._reader.deserialize(data, kind)
         if self._path.suffix.lower() == ".bag":
             return self._types.deserialize_ros1(data, kind)
@@ -150,7 +153,7 @@ class BagRecording(Recording):
 
     @cached_property
     def _types(self) -> Typestore:
-        """What the messages are like in a bag that does not say it any more."""
+        """What the messages are like where what the bag says of it may be damaged too."""
         return get_typestore(Stores.ROS1_NOETIC if self._path.suffix.lower() == ".bag" else Stores.ROS2_JAZZY)
 
     def _where(self, wanted: _Messages, index: int) -> str:

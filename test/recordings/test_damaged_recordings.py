@@ -155,6 +155,22 @@ def test_mcap_whose_first_chunk_is_broken_has_its_channels_from_the_index(tmp_pa
     assert len(indices) >= 9 and losses
 
 
+def test_broken_definition_of_the_messages_costs_nothing(tmp_path, frames, image_message):
+    path = write_mcap(tmp_path / "bag.mcap", frames, image_message)
+    damage(path, path.read_bytes().rindex(b"uint32 width"), b"uint32 wodth")
+    assert salvaged(path, frames) == ([*range(12)], [])
+
+
+def test_ros1_message_that_is_broken_costs_the_rest_of_its_chunk(tmp_path, frames, write_ros1):
+    path = write_ros1(tmp_path / "old.bag", frames)
+    cut(path, 0.9)  # else the index alone would do
+    at = path.read_bytes().index(frames[5].pixels.tobytes()[:40])
+    damage(path, at - 88, b"\xff" * 30)
+    indices, losses = salvaged(path, frames)
+    assert indices[:6] == [0, 1, 2, 3, 4, 6]
+    assert any("old.bag: a chunk of" in loss for loss in losses)
+
+
 @pytest.mark.parametrize("share", [0.55, 0.7, 0.9])
 @pytest.mark.parametrize("whole_pages", [True, False])
 def test_sqlite_that_was_cut(tmp_path, frames, share, whole_pages):

@@ -83,7 +83,10 @@ def _records(stream: BinaryIO, file: Path, summary: Summary, lose: Lose) -> Iter
             except Exception as error:  # of the decompressor, of the checksum, or of what the bytes are taken for
                 lose(f"{file.name}: bytes {at} to {end}: the chunk cannot be read: {error}")
         elif opcode in _WANTED:
-            yield from _parsed(_HEAD.pack(opcode, length) + stream.read(length))
+            try:
+                yield from _parsed(_HEAD.pack(opcode, length) + stream.read(length))
+            except Exception as error:  # as above
+                lose(f"{file.name}: bytes {at} to {end}: the record cannot be read: {error}")
         at = end
     if at < size:
         lose(f"{file.name}: bytes {at} to {size}: no whole record")
@@ -98,11 +101,9 @@ def _next(chunks: Sequence[int], at: int) -> int:
 def _begun(data: bytes) -> Iterator[McapRecord]:
     """The whole records of a chunk that was cut."""
     try:
-        chunk = Chunk.read(ReadDataStream(BytesIO(data)))
-        raw = _decompressed(chunk)
+        yield from _parsed(_decompressed(Chunk.read(ReadDataStream(BytesIO(data)))))
     except Exception:  # as above; that something is lost is told already
         return
-    yield from _parsed(raw)
 
 
 def _parsed(data: bytes) -> Iterator[McapRecord]:

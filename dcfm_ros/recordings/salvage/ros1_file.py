@@ -6,7 +6,6 @@ import bz2
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from rosbags.rosbag1.reader import Header, ReaderError, RecordType, normalize, read_bytes, read_uint32
 from rosbags.typesys.msg import normalize_msgtype
@@ -19,11 +18,9 @@ def ros1_messages(file: Path, lose: Lose) -> Iterator[RawMessage]:
     connections: dict[int, tuple[str, str]] = {}
     for compression, data in _chunks(file, lose):
         try:
-            raw = _decompressed(compression, data)
-        except (ValueError, OSError, RuntimeError, EOFError) as error:
-            lose(f"{file.name}: a chunk of {len(data)} bytes cannot be decompressed: {error}")
-            continue
-        yield from _messages(BytesIO(raw), connections)
+            yield from _messages(BytesIO(_decompressed(compression, data)), connections)
+        except (ReaderError, ValueError, OSError, RuntimeError, EOFError) as error:
+            lose(f"{file.name}: a chunk of {len(data)} bytes cannot be read to its end: {error}")
 
 
 def _chunks(file: Path, lose: Lose) -> Iterator[tuple[str, bytes]]:
@@ -38,21 +35,19 @@ def _chunks(file: Path, lose: Lose) -> Iterator[tuple[str, bytes]]:
                 data = stream.read(length := read_uint32(stream))
                 if is_chunk:
                     yield header.get_string("compression"), data
-            except ReaderError as error:
+            except (ReaderError, ValueError) as error:
                 lose(f"{file.name}: bytes {at} to {size}: {error}")
                 return
             if len(data) < length:
                 lose(f"{file.name}: bytes {at} to {size}: the record is cut")
 
 
-def _messages(chunk: BinaryIO, connections: dict[int, tuple[str, str]]) -> Iterator[RawMessage]:
-    """Of a chunk, up to the first record that is not whole."""
-    while True:
-        try:
-            header = Header.read(chunk)
-            data = read_bytes(chunk, read_uint32(chunk))
-        except ReaderError:
-            return
+def _messages(chunk: BytesIO, connections: dict[int, tuple[str, str]]) -> Iterator[RawMessage]:
+    """Of a chunk. Raises ReaderError at the first record that is not whole."""
+    size = len(chunk.getbuffer())
+    while chunk.tell() < size:
+        header = Header.read(chunk)
+        data = read_bytes(chunk, read_uint32(chunk))
         if header.get_uint8("op") == RecordType.CONNECTION:
             kind = Header.read(BytesIO(len(data).to_bytes(4, "little") + data)).get_string("type")
             connections[header.get_uint32("conn")] = (normalize(header.get_string("topic")), normalize_msgtype(kind))
