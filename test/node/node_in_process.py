@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,20 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from fake_backend import FakeBackend
+from node_process import own_domain
+from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
-from dcfm_ros.node.messages import image_message
+from dcfm_ros.node.messages import image_message, stamp_ns
 from dcfm_ros.node.segmentation_node import SegmentationNode
 
 PARAMETERS = {"input_size": [64, 96], "align": "none"}
+
+_RESEND_S = 0.2
 
 
 class Rig:
@@ -60,21 +64,55 @@ class Rig:
         self.wait(lambda: self.robot.count_publishers(topic), f"a publisher of {topic}")
         return received
 
-    def picture(self, value: int, size: tuple[int, int] = (6, 8)) -> Image:
-        """An image of one grey, 0.1 s after the last: the fake backend's mask of it has that id."""
-        self._stamp_ns += 100_000_000
+    def picture(self, value: int, size: tuple[int, int] = (6, 8), stamp: int | None = None) -> Image:
+        """An image of one grey: the fake backend's mask of it has that id. stamp: in ns, or 0.1 s after the last."""
+        self._stamp_ns = self._stamp_ns + 100_000_000 if stamp is None else stamp
         message = image_message(Image().header, np.full((*size, 3), value, np.uint8), "rgb")
         message.header.frame_id = "camera"
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(self._stamp_ns, 1_000_000_000)
         return message
 
+    def advertise(self, kind: type, topic: str = "/image", qos: QoSProfile | int = 10) -> Any:
+        """The publisher of a topic. One that is there before the node is active is matched once and for all."""
+        if topic not in self._publishers:
+            self._publishers[topic] = self.robot.create_publisher(kind, topic, qos)
+            self.wait(lambda: self.node.count_publishers(topic), f"the node to notice {topic}")
+        return self._publishers[topic]
+
     def send(self, message: Any, topic: str = "/image", qos: QoSProfile | int = 10) -> None:
         """Publish once the node listens."""
-        if topic not in self._publishers:
-            self._publishers[topic] = self.robot.create_publisher(type(message), topic, qos)
-        publisher = self._publishers[topic]
+        publisher = self.advertise(type(message), topic, qos)
         self.wait(publisher.get_subscription_count, f"the node to listen to {topic}")
         publisher.publish(message)
+
+    def answered(
+        self, make: Callable[[], Any], topics: Sequence[list[Any]], topic: str = "/image"
+    ) -> tuple[Any, list[Any]]:
+        """An image that was answered on each of the topics, and the answers: others are sent until everybody listens.
+
+        make: gives an image with a stamp of its own.
+        """
+        sent: dict[int, Any] = {}
+        is_due_at = 0.0
+
+        def answers() -> tuple[Any, list[Any]] | None:
+            nonlocal is_due_at
+            found = [{stamp_ns(message.header): message for message in list(got)} for got in topics]
+            for stamp in sent.keys() & set.intersection(*map(set, found)):
+                return sent[stamp], [messages[stamp] for messages in found]
+            if time.monotonic() > is_due_at:
+                image = make()
+                sent[stamp_ns(image.header)] = image
+                self.send(image, topic)
+                is_due_at = time.monotonic() + _RESEND_S
+            return None
+
+        return self.wait(answers, "an answer on every topic")
+
+    def set_parameter(self, name: str, value: Any) -> Any:
+        """The service's answer: `successful` and `reason`."""
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        return self.call(SetParameters, "/segmentation/set_parameters", parameters=[parameter]).results[0]
 
     def call(self, kind: type, service: str, **fields: Any) -> Any:
         """A service's answer."""
@@ -88,11 +126,14 @@ class Rig:
     ) -> Any:
         """Level, message and values of the first diagnostics from now on that are as wanted. meanwhile: done again
         and again.
+
+        The node is made to tell them at every turn: by itself it does so once a second.
         """
         self._diagnostics.clear()
 
         def found() -> Any:
             meanwhile()
+            self.node._publish_diagnostics()
             ours = [s for message in self._diagnostics for s in message.status if s.name == name]
             return next((status for status in ours if wanted(status)), None)
 
@@ -102,6 +143,13 @@ class Rig:
 
     def counts(self, camera: str = "") -> Any:
         return self.node._pipeline.counts[camera]
+
+    def check_counts(self) -> None:
+        """Hold the equation of the counts."""
+        for name, counts in self.node._pipeline.counts.items():
+            received, *rest = astuple(counts)
+            assert received == sum(rest), f"{name}: {counts}"
+            assert counts.pending <= 2, f"{name}: {counts}"
 
     @property
     def state(self) -> str:
@@ -113,23 +161,34 @@ def rig(
     monkeypatch: pytest.MonkeyPatch,
     environment: dict[str, str],
     parameters: dict[str, Any] | None = None,
-    backends: Callable[[], Any] = FakeBackend,
+    backends: Callable[[], Any] | None = FakeBackend,
     arguments: tuple[str, ...] = (),
 ) -> Iterator[Rig]:
-    """A node that is not yet configured. backends: makes what the node gets in place of a real backend."""
+    """A node that is not yet configured; after the test, its counts must add up.
+
+    backends: makes what the node gets in place of a real backend; None: it gets the real one.
+    """
     for name in environment:
         if "PROFILES_FILE" in name:
             os.environ[name] = environment[name]
-    monkeypatch.setattr("dcfm_ros.node.engine.create_backend", lambda *settings: backends())
+    if backends is not None:
+        monkeypatch.setattr("dcfm_ros.node.engine.create_backend", lambda *settings: backends())
     context = Context()
-    rclpy.init(context=context, domain_id=random.randrange(1, 102))
+    rclpy.init(context=context, domain_id=own_domain())
     made = None
     try:
         made = Rig(context, parameters or {}, list(arguments))
         yield made
+        made.check_counts()
     finally:
         if made is not None:
             made._executor.shutdown()
             made.robot.destroy_node()
             made.node.destroy_node()
         rclpy.try_shutdown(context=context)
+
+
+def pixels(message: Image) -> np.ndarray:
+    """(H, W) or (H, W, 3) of an image without padding."""
+    assert message.step == message.width * (3 if message.encoding == "rgb8" else 1)
+    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1).squeeze()

@@ -175,12 +175,19 @@ class Camera:
         return all(self.received[name] for name in ("mask", "color", "overlay", "timing"))
 
 
+def own_domain() -> int:
+    """A DDS domain for one test; each worker of pytest-xdist has some to itself."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return random.choice(range(1 + worker, 102, workers))
+
+
 @contextmanager
 def running(
     environment: dict[str, str], log: Path, parameters: dict[str, str] | None = None
 ) -> Iterator[tuple[NodeProcess, Camera]]:
     """A node and a camera in a DDS domain of their own."""
-    domain = random.randrange(1, 102)
+    domain = own_domain()
     os.environ.update({key: environment[key] for key in environment if "PROFILES_FILE" in key})
     node = NodeProcess(environment | {"ROS_DOMAIN_ID": str(domain)}, SMALL | (parameters or {}), log)
     context = Context()

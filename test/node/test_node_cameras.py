@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from node_in_process import Rig, rig
+from node_in_process import Rig, pixels, rig
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
-from test_node_topics import answered, pixels, set_parameter
 
 from dcfm_ros.streaming.timing import read_timing
 
@@ -29,8 +28,8 @@ def test_each_camera_has_topics_settings_and_counts_of_its_own(two: Rig) -> None
     masks = {name: two.listen(Image, f"/segmentation/{name}/mask") for name in ("front", "left")}
     timings = two.listen(DiagnosticArray, "/segmentation/left/timing")
     labels = two.listen(String, "/segmentation/left/labels", is_latched=True)
-    _, [front] = answered(two, lambda: two.picture(1), [masks["front"]], "/front/image")
-    _, [left, timing] = answered(two, lambda: two.picture(2), [masks["left"], timings], "/left/image")
+    _, [front] = two.answered(lambda: two.picture(1), [masks["front"]], "/front/image")
+    _, [left, timing] = two.answered(lambda: two.picture(2), [masks["left"], timings], "/left/image")
     np.testing.assert_array_equal(pixels(front), np.full((3, 4), 1))
     np.testing.assert_array_equal(pixels(left), np.full((12, 16), 2))
     assert read_timing(timing).reason == "first"
@@ -49,17 +48,17 @@ def test_a_camera_whose_images_are_bad_leaves_the_other_alone(two: Rig) -> None:
     two.send(bad, "/left/image")
     _, said, _ = two.status(lambda s: "rejected" in s.message, "segmentation: left")
     assert "7" in said
-    answered(two, lambda: two.picture(4), [masks], "/front/image")
+    two.answered(lambda: two.picture(4), [masks], "/front/image")
     assert two.counts("left").rejected == 1
     assert two.counts("front").rejected == 0
 
 
 def test_a_size_is_changed_for_a_camera_and_not_for_all(two: Rig) -> None:
     masks = two.listen(Image, "/segmentation/front/mask")
-    assert set_parameter(two, "front.output_size", [6, 8]).successful
-    _, [mask] = answered(two, lambda: two.picture(5), [masks], "/front/image")
+    assert two.set_parameter("front.output_size", [6, 8]).successful
+    _, [mask] = two.answered(lambda: two.picture(5), [masks], "/front/image")
     assert (mask.height, mask.width) == (6, 8)
-    refused = set_parameter(two, "output_size", [6, 8])
+    refused = two.set_parameter("output_size", [6, 8])
     assert not refused.successful
     assert "front.output_size or left.output_size" in refused.reason
 

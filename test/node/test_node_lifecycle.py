@@ -16,7 +16,6 @@ from fake_backend import FakeBackend
 from node_in_process import Rig, rig
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
-from test_node_topics import answered
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
@@ -84,7 +83,7 @@ def test_frames_are_skipped_while_an_engine_is_built_and_diagnostics_say_so(slow
     slow.wait(lambda: slow.counts().skipped == 1)
     Built.may_end.set()
     masks = slow.listen(Image, "/segmentation/mask")
-    answered(slow, lambda: slow.picture(2), [masks])
+    slow.answered(lambda: slow.picture(2), [masks])
     assert slow.counts().failed == 0
     # Another size is built in the middle of the stream: nothing is dropped for it.
     slow.wait(lambda: not slow.counts().pending)
@@ -96,7 +95,7 @@ def test_frames_are_skipped_while_an_engine_is_built_and_diagnostics_say_so(slow
     slow.wait(lambda: slow.counts().skipped == before.skipped + 1)
     assert slow.counts().dropped == before.dropped
     Built.may_end.set()
-    answered(slow, lambda: slow.picture(5, (8, 10)), [masks])
+    slow.answered(lambda: slow.picture(5, (8, 10)), [masks])
 
 
 @pytest.mark.parametrize("is_active", [False, True])
@@ -121,7 +120,7 @@ def test_a_configuration_that_fails_leaves_nothing_and_the_next_works(
         assert level == DiagnosticStatus.ERROR
         assert "cannot be configured: the engine cannot be made ready: shallow 0" in said
         assert node.node.start()
-        answered(node, lambda: node.picture(1), [node.listen(Image, "/segmentation/mask")])
+        node.answered(lambda: node.picture(1), [node.listen(Image, "/segmentation/mask")])
 
 
 def test_an_engine_that_is_lost_is_given_up_and_another_taken(
@@ -137,7 +136,7 @@ def test_an_engine_that_is_lost_is_given_up_and_another_taken(
         assert level == DiagnosticStatus.ERROR
         assert "the device is lost" in said
         node.wait(lambda: node.state == "active", "another engine")
-        answered(node, lambda: node.picture(2), [node.listen(Image, "/segmentation/mask")])
+        node.answered(lambda: node.picture(2), [node.listen(Image, "/segmentation/mask")])
 
 
 def test_without_autostart_a_lost_engine_is_left_to_the_manager(

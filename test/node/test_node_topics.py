@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from fake_backend import FakeBackend
-from node_in_process import Rig, rig
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
+from node_in_process import Rig, pixels, rig
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
@@ -33,35 +31,6 @@ def ready(monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str]) -> I
     with rig(monkeypatch, ros_environment) as made:
         assert made.node.start()
         yield made
-
-
-def pixels(message: Image) -> np.ndarray:
-    assert message.step == message.width * (3 if message.encoding == "rgb8" else 1)
-    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1).squeeze()
-
-
-def answered(
-    node: Rig, make: Callable[[], Any], topics: list[list[Any]], topic: str = "/image"
-) -> tuple[Any, list[Any]]:
-    """An image that was answered on each of the topics, and the answers: others are sent until everybody listens."""
-    sent = []
-
-    def answers() -> tuple[Any, list[Any]] | None:
-        sent.append(make())
-        node.send(sent[-1], topic)
-        node.turn()
-        for image in sent:
-            found = [next((m for m in got if m.header.stamp == image.header.stamp), None) for got in topics]
-            if all(found):
-                return image, found
-        return None
-
-    return node.wait(answers, "an answer on every topic")
-
-
-def set_parameter(node: Rig, name: str, value: Any) -> Any:
-    parameter = Parameter(name, value=value).to_parameter_msg()
-    return node.call(SetParameters, "/segmentation/set_parameters", parameters=[parameter]).results[0]
 
 
 def test_every_topic_shows_the_same_mask(
@@ -90,7 +59,7 @@ def test_every_topic_shows_the_same_mask(
         info = CameraInfo(height=6, width=8, k=[4.0, 0, 3.5, 0, 4.0, 2.5, 0, 0, 1])
         node.send(info, "/camera_info", QoSProfile(depth=1))
         node.wait(lambda: node.node._inputs[""].info, "the calibration")
-        image, answers_in_order = answered(node, lambda: node.picture(NAMES.index("road")), topics)
+        image, answers_in_order = node.answered(lambda: node.picture(NAMES.index("road")), topics)
         answers = dict(zip(kinds, answers_in_order, strict=True))
 
         [labels_message] = node.wait(lambda: labels, "the labels")
@@ -133,41 +102,41 @@ def test_confidence_is_computed_only_for_those_who_listen_or_where_a_minimum_is_
     with rig(monkeypatch, ros_environment, backends=Asked) as node:
         assert node.node.start()
         masks = node.listen(Image, "/segmentation/mask")
-        answered(node, lambda: node.picture(3), [masks])
+        node.answered(lambda: node.picture(3), [masks])
         assert not any(asked)
-        assert set_parameter(node, "min_confidence", 0.9).successful
-        _, [mask] = answered(node, lambda: node.picture(4), [masks])
+        assert node.set_parameter("min_confidence", 0.9).successful
+        _, [mask] = node.answered(lambda: node.picture(4), [masks])
         assert asked[-1]
         assert set(pixels(mask).ravel()) == {255}  # the fake's confidence is 200 of 255
-        assert set_parameter(node, "min_confidence", 0.0).successful
+        assert node.set_parameter("min_confidence", 0.0).successful
         confidences = node.listen(Image, "/segmentation/confidence")
-        _, [confidence] = answered(node, lambda: node.picture(5), [confidences])
+        _, [confidence] = node.answered(lambda: node.picture(5), [confidences])
         assert set(pixels(confidence).ravel()) == {200}
 
 
 def test_the_size_changes_between_frames_and_a_bad_one_is_refused(ready: Rig) -> None:
     masks = ready.listen(Image, "/segmentation/mask")
-    assert set_parameter(ready, "output_size", [3, 4]).successful
-    _, [mask] = answered(ready, lambda: ready.picture(7), [masks])
+    assert ready.set_parameter("output_size", [3, 4]).successful
+    _, [mask] = ready.answered(lambda: ready.picture(7), [masks])
     np.testing.assert_array_equal(pixels(mask), np.full((3, 4), 7))
-    refused = set_parameter(ready, "output_size", [0, 4])
+    refused = ready.set_parameter("output_size", [0, 4])
     assert not refused.successful
     assert "(0, 4)" in refused.reason
     for name in ("cameras", "ignore_mask"):
-        assert not set_parameter(ready, name, ["left"] if name == "cameras" else "/bonnet.png").successful
-    assert set_parameter(ready, "output_size", [0, 0]).successful
-    _, [mask] = answered(ready, lambda: ready.picture(8), [masks])
+        assert not ready.set_parameter(name, ["left"] if name == "cameras" else "/bonnet.png").successful
+    assert ready.set_parameter("output_size", [0, 0]).successful
+    _, [mask] = ready.answered(lambda: ready.picture(8), [masks])
     assert (mask.height, mask.width) == (6, 8)
 
 
 def test_services_force_a_keyframe_and_switch_the_node_off_and_on(ready: Rig) -> None:
     timings = ready.listen(DiagnosticArray, "/segmentation/timing")
-    answered(ready, lambda: ready.picture(1), [timings])
+    ready.answered(lambda: ready.picture(1), [timings])
     assert ready.call(Trigger, "/segmentation/force_keyframe").success
     ready.wait(lambda: not ready.counts().pending)
     ready.turn()
     timings.clear()
-    answered(ready, lambda: ready.picture(2), [timings])
+    ready.answered(lambda: ready.picture(2), [timings])
     assert "forced" in [read_timing(timing).reason for timing in timings]
     off = ready.call(SetBool, "/segmentation/set_enabled", data=False)
     assert (off.success, off.message) == (True, "images are skipped")
@@ -179,7 +148,7 @@ def test_services_force_a_keyframe_and_switch_the_node_off_and_on(ready: Rig) ->
     assert values["enabled"] == "false", said
     assert ready.call(SetBool, "/segmentation/set_enabled", data=True).success
     timings.clear()
-    answered(ready, lambda: ready.picture(4), [timings])
+    ready.answered(lambda: ready.picture(4), [timings])
     assert read_timing(timings[0]).reason == "enabled"
 
 
@@ -203,14 +172,14 @@ def test_compressed_images_are_taken_and_large_or_broken_ones_are_rejected(
     with rig(monkeypatch, ros_environment, parameters) as node:
         assert node.node.start()
         masks = node.listen(Image, "/segmentation/mask")
-        _, [mask] = answered(node, lambda: compressed(node, 9), [masks], "/image/compressed")
+        _, [mask] = node.answered(lambda: compressed(node, 9), [masks], "/image/compressed")
         np.testing.assert_array_equal(pixels(mask), np.full((6, 8), 9))
         for bad, said in ((compressed(node, 9, (20, 20)), "20x20"), (compressed(node, 9, cut=40), "png")):
             before = node.counts().rejected
             node.send(bad, "/image/compressed")
             assert said in node.status(lambda s: "rejected" in s.message)[1]
             assert node.counts().rejected == before + 1
-        answered(node, lambda: compressed(node, 8), [masks], "/image/compressed")
+        node.answered(lambda: compressed(node, 8), [masks], "/image/compressed")
 
 
 def test_images_are_taken_as_reliably_as_they_are_published(ready: Rig) -> None:

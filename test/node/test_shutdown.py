@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import rclpy
+from node_process import own_domain
 
 from dcfm_ros.node.shutdown import shut_down
 
 
 def test_shutting_down_twice_is_nothing() -> None:
-    rclpy.init(domain_id=79)
+    rclpy.init(domain_id=own_domain())
     shut_down()
     shut_down()
     assert not rclpy.ok()
