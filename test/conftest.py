@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from browser import HAS_BROWSER
+
+from dcfm_ros.cli.main import main
 
 # The tests' tensors are small: on a machine that does other work as well, torch's threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -38,3 +43,19 @@ def shared_reference() -> Path:
     if not path.is_dir():
         pytest.skip("the reference data is not beside this checkout")
     return path
+
+
+@pytest.fixture
+def called(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`dcfm` as a user calls it, but in this process, which has torch loaded already."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["dcfm", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code, output.out, output.err)
+
+    return call

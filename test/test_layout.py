@@ -61,6 +61,7 @@ ONLY_IN = {
     "diagnostic_msgs": _ROS,
     "lifecycle_msgs": _ROS,
     "rcl_interfaces": _ROS,
+    "rosgraph_msgs": _ROS,
     "sensor_msgs": _ROS,
     "std_msgs": _ROS,
     "std_srvs": _ROS,

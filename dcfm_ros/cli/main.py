@@ -13,6 +13,7 @@ COMMANDS = {
     "models": "The configurations that exist.",
     "demo": "Segment a drive through the real node, and show what it saw and how fast.",
     "segment": "Masks, an overlay, a bag and a table of a recording; needs no ROS.",
+    "replay": "Play a recording into ROS as a camera, with /clock, losing no frame where that is asked for.",
     "evaluate": "Accuracy on labelled frames.",
     "report": "What a recording's masks are like and what they cost: a page, numbers and tables.",
     "compare": "What changed between two reports, and whether it may.",

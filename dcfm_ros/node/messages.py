@@ -24,6 +24,13 @@ def stamp_ns(header: Header) -> int:
     return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
+def header_of(stamp: int, frame_id: str) -> Header:
+    """stamp: in nanoseconds."""
+    header = Header(frame_id=frame_id)
+    header.stamp.sec, header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+    return header
+
+
 def frame_of(message: Image | CompressedImage, stamp: int, max_pixels: int) -> Frame:
     """The picture of a message, a view of its buffer where the encoding of a sensor_msgs/Image allows.
 
@@ -55,6 +62,30 @@ def image_message(header: Header, pixels: np.ndarray, order: ChannelOrder) -> Im
     message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=ENCODING_OF_ORDER[order])
     message.step = pixels.shape[1] * (pixels.shape[2] if pixels.ndim == 3 else 1)
     message.data = _bytes(np.ascontiguousarray(pixels).data)
+    return message
+
+
+def recorded_image_message(header: Header, recorded: Any) -> Image:
+    """A sensor_msgs/Image as `rosbags` reads it, in the camera's own encoding, with another header."""
+    message = Image(header=header, height=int(recorded.height), width=int(recorded.width), encoding=recorded.encoding)
+    message.is_bigendian, message.step = int(recorded.is_bigendian), int(recorded.step)
+    message.data = _bytes(memoryview(recorded.data))
+    return message
+
+
+def camera_info_message(recorded: Any) -> CameraInfo:
+    """A sensor_msgs/CameraInfo as `rosbags` reads it; ROS 1 has its matrices in capitals."""
+    stamp = recorded.header.stamp
+    message = CameraInfo(header=header_of(stamp.sec * 1_000_000_000 + stamp.nanosec, recorded.header.frame_id))
+    for name in ("height", "width", "binning_x", "binning_y"):
+        setattr(message, name, int(getattr(recorded, name)))
+    for name in ("x_offset", "y_offset", "height", "width"):
+        setattr(message.roi, name, int(getattr(recorded.roi, name)))
+    message.roi.do_rectify = bool(recorded.roi.do_rectify)
+    message.distortion_model = recorded.distortion_model
+    for name in "dkrp":
+        values = getattr(recorded, name) if hasattr(recorded, name) else getattr(recorded, name.upper())
+        setattr(message, name, [float(value) for value in values])
     return message
 
 

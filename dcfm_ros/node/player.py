@@ -3,166 +3,123 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import islice
+from pathlib import Path
 
 import click
 import rclpy
 from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.utilities import remove_ros_args
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
-from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.node.messages import image_message, stamp_ns
+from dcfm_ros.node.playback import Player, Shot, pace, shots
 from dcfm_ros.node.shutdown import shut_down
-from dcfm_ros.recordings import Recording, RecordingError, open_recording
+from dcfm_ros.recordings import Recording, open_recording
+from dcfm_ros.recordings.background import read_ahead
+from dcfm_ros.recordings.open import is_bag
 
-_MATCHING_TIMEOUT_S = 60.0
-
-
-class PlayerError(RuntimeError):
-    """Nobody answers; the message names the topic."""
-
-
-class Player(Node):
-    """Publishes `image`; listens to `mask` to know when a frame has been answered."""
-
-    def __init__(self, resend_after_s: float, give_up_after_s: float) -> None:
-        super().__init__("player")
-        self._resend_after_s = resend_after_s
-        self._give_up_after_s = give_up_after_s
-        self._answered = -1
-        # Depth 1: in real time an image that nobody took is of no use once the next one is there.
-        self._image = self.create_publisher(Image, "image", QoSProfile(depth=1))
-        self._mask = self.create_subscription(Image, "/segmentation/mask", self._on_mask, qos_profile_sensor_data)
-
-    def wait_until_matched(self) -> None:
-        """Return when somebody takes images and offers masks. Raises PlayerError after a minute."""
-        ready = self.wait(
-            lambda: self._image.get_subscription_count() > 0 and self.count_publishers(self._mask.topic_name) > 0,
-            _MATCHING_TIMEOUT_S,
-        )
-        if not ready:
-            raise PlayerError(
-                f"no segmentation node between {self._image.topic_name} and {self._mask.topic_name} "
-                f"after {_MATCHING_TIMEOUT_S:.0f} s"
-            )
-
-    def play_lossless(self, frames: Iterator[Frame], on_frame: Callable[[], None]) -> None:
-        """Publish each frame when the one before has been answered. Raises PlayerError when one never is."""
-        for frame in frames:
-            self._send_until_answered(frame)
-            on_frame()
-
-    def play_real_time(self, frames: Iterator[Frame], speed: float, on_frame: Callable[[], None]) -> None:
-        """Publish each frame when its stamp is due, whatever has been answered."""
-        began, first = time.monotonic(), None
-        for frame in frames:
-            first = frame.stamp_ns if first is None else first
-            due = began + (frame.stamp_ns - first) / 1e9 / speed
-            self.wait(lambda: False, max(0.0, due - time.monotonic()))
-            self._send(frame)
-            on_frame()
-
-    def _send_until_answered(self, frame: Frame) -> None:
-        self._answered = -1
-        deadline = time.monotonic() + self._give_up_after_s
-        while time.monotonic() < deadline:
-            self._send(frame)
-            if self.wait(lambda: self._answered == frame.stamp_ns, self._resend_after_s):
-                return
-        raise PlayerError(
-            f"the frame with stamp {frame.stamp_ns / 1e9:.3f} s got no mask on {self._mask.topic_name} "
-            f"within {self._give_up_after_s:.0f} s"
-        )
-
-    def _send(self, frame: Frame) -> None:
-        header = Header(frame_id="camera")
-        header.stamp.sec, header.stamp.nanosec = divmod(frame.stamp_ns, 1_000_000_000)
-        self._image.publish(image_message(header, frame.pixels, frame.order))
-
-    def _on_mask(self, message: Image) -> None:
-        self._answered = stamp_ns(message.header)
-
-    def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Spin until the condition holds or the time is over; whether it holds."""
-        end = time.monotonic() + seconds
-        while not condition():
-            remaining = end - time.monotonic()
-            if remaining <= 0:
-                return False
-            rclpy.spin_once(self, timeout_sec=min(remaining, 0.1))
-        return True
+_SHOWN_LOSSES = 10
+_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
-@click.command()
-@click.argument("path", metavar="INPUT")
+class _RosCommand(click.Command):
+    """Leaves what follows `--ros-args` to ROS."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.obj = list(args)
+        return super().parse_args(context, remove_ros_args(args))
+
+
+@click.command(cls=_RosCommand)
+@click.argument("path", metavar="INPUT", type=click.Path(exists=True, path_type=Path))
 @click.option("--topic", help="The image topic of a bag that has several.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder or video.")
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Times the recorded rate.")
+@click.option("--rate", type=_POSITIVE, help="Frames per second, whatever was recorded; gives a folder its stamps.")
+@click.option("--speed", type=_POSITIVE, help="Times the recorded rate. Default: 1; lossless: as fast as is answered.")
 @click.option("--lossless", is_flag=True, help="Wait for each frame's mask before the next frame.")
+@click.option("--loop", is_flag=True, help="Begin again at the end.")
+@click.option("--clock/--no-clock", default=True, show_default=True, help="Publish the stamps' time on /clock.")
+@click.option("--remap", "image", default="image", show_default=True, help="The topic to play on.")
 @click.option("--frames", type=click.IntRange(min=1), help="Play only the first N frames.")
-@click.option("--resend-after", default=5.0, help="Lossless: seconds until an unanswered frame is sent again.")
-@click.option("--give-up-after", default=60.0, help="Lossless: seconds until an unanswered frame is an error.")
+@click.option("--resend-after", default=5.0, type=_POSITIVE, help="Lossless: seconds until a frame is sent again.")
+@click.option("--give-up-after", default=60.0, type=_POSITIVE, help="Lossless: seconds until no mask is an error.")
 @click.option("--label", default="playing", help="What the progress bar says.")
+@click.pass_context
 def play(
-    path: str,
+    context: click.Context,
+    path: Path,
     topic: str | None,
     rate: float | None,
-    speed: float,
+    speed: float | None,
     lossless: bool,
+    loop: bool,
+    clock: bool,
+    image: str,
     frames: int | None,
     resend_after: float,
     give_up_after: float,
     label: str,
 ) -> None:
-    """Play INPUT (a bag, a video, a folder of images) on the topic `image`; remap it by --ros-args -r image:=TOPIC."""
-    with open_recording(path, topic=topic, rate_hz=rate) as recording:
-        player = Player(resend_after, give_up_after)
-        try:
-            player.wait_until_matched()
+    """Play INPUT (a bag, a video, a folder of images) as a camera, its calibration beside it.
+
+    Images keep the stamp, the frame_id and the encoding that they were recorded with; compressed ones are played as raw
+    ones. /clock goes with the stamps, for nodes with use_sim_time. In lossless mode each frame waits for the mask of
+    the one before, so that masks are those of `dcfm segment`. Arguments after --ros-args are ROS's own, such as
+    -r /segmentation/mask:=/front/segmentation/mask.
+    """
+    if rate is not None and speed is not None:
+        raise click.UsageError("--rate and --speed both say how fast to play; expected one of them")
+    rclpy.init(args=context.obj)
+    try:
+        with ExitStack() as open_things:
+            stamps_hz = None if is_bag(path, "skip") else rate
+            recording = open_things.enter_context(open_recording(path, topic, stamps_hz, damaged="skip"))
+            player = Player(image, clock, resend_after, give_up_after)
+            open_things.callback(player.destroy_node)
             total = min(frames or len(recording), len(recording))
-            with _progress() as progress:
-                task = progress.add_task(label, total=total)
-                source = _first(recording, total)
-                if lossless:
-                    player.play_lossless(source, lambda: progress.advance(task))
-                else:
-                    player.play_real_time(source, speed, lambda: progress.advance(task))
+            played = open_things.enter_context(closing(read_ahead(_shots(recording, total, loop))))
+            progress = open_things.enter_context(_progress())
+            task = progress.add_task(label, total=None if loop else total)
+            speed = 1.0 if speed is None and not lossless else speed
+            player.play(played, pace(recording, rate, speed), lossless, lambda: progress.advance(task))
             # The last image is still on its way to a reader when publish returns.
             player.wait(lambda: False, 0.5)
-        finally:
-            player.destroy_node()
-
-
-def main(args: list[str] | None = None) -> int:
-    """Entry point: 0, or 1 with one line on stderr when the input or the node is not as it should be."""
-    arguments = sys.argv if args is None else args
-    rclpy.init(args=arguments)
-    try:
-        play.main(remove_ros_args(arguments)[1:], standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (RecordingError, PlayerError) as error:
-        print(f"player: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, click.Abort, ExternalShutdownException):
-        return 130
+        _tell(recording.losses)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        sys.exit(130)
+    except RuntimeError:
+        if rclpy.ok():  # else a signal took ROS away from under what was being sent
+            raise
+        sys.exit(130)
     finally:
         shut_down()
-    return 0
 
 
-def _first(recording: Recording, count: int) -> Iterator[Frame]:
-    for index, frame in enumerate(recording):
-        if index == count:
-            return
-        yield frame
+def main() -> int:
+    """Entry point: 1 with one line on stderr when the input or the node is not as it should be, 130 after Ctrl-C."""
+    try:
+        play.main(prog_name="segmentation_player")
+    except (ValueError, OSError) as error:
+        print(f"player: {error}", file=sys.stderr)
+    return 1
+
+
+def _shots(recording: Recording, total: int, loop: bool) -> Iterator[Shot]:
+    """The first so many, once or for ever."""
+    has_any = True
+    while has_any:
+        has_any = False
+        for shot in islice(shots(recording), total):
+            has_any = loop
+            yield shot
+
+
+def _tell(losses: Sequence[str]) -> None:
+    for loss in losses[:_SHOWN_LOSSES]:
+        click.echo(f"could not be read: {loss}", err=True)
+    if len(losses) > _SHOWN_LOSSES:
+        click.echo(f"and {len(losses) - _SHOWN_LOSSES} more", err=True)
 
 
 def _progress() -> Progress:
