@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -176,6 +177,7 @@ def rig(
     context = Context()
     rclpy.init(context=context, domain_id=own_domain())
     made = None
+    gc.freeze()  # the node collects garbage when it lets go of a device: only its own, or that alone would take seconds
     try:
         made = Rig(context, parameters or {}, list(arguments))
         yield made
@@ -185,6 +187,7 @@ def rig(
             made._executor.shutdown()
             made.robot.destroy_node()
             made.node.destroy_node()
+        gc.unfreeze()
         rclpy.try_shutdown(context=context)
 
 

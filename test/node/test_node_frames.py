@@ -159,11 +159,12 @@ def test_a_bad_image_is_rejected_counted_and_named(stream: Stream, fields: dict[
 def test_frames_that_come_too_fast_are_dropped_and_the_newest_is_answered(
     monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str]
 ) -> None:
-    may_go_on = threading.Event()
+    may_go_on, is_busy = threading.Event(), threading.Event()
     may_go_on.set()
 
     class Held(FakeBackend):
         def encode_shallow(self, image: Any) -> int:
+            is_busy.set()
             assert may_go_on.wait(20)
             return super().encode_shallow(image)
 
@@ -173,9 +174,11 @@ def test_frames_that_come_too_fast_are_dropped_and_the_newest_is_answered(
         masks = node.listen(Image, "/segmentation/mask")
         before = node.counts()
         may_go_on.clear()
+        is_busy.clear()
         for value in range(1, 7):
             node.send(node.picture(value))
             node.wait(lambda value=value: node.counts().received == before.received + value)
+            node.wait(is_busy.is_set, "the network to begin with the first")
         assert node.counts().pending == 2
         may_go_on.set()
         node.wait(lambda: masks and pixels(masks[-1])[0, 0] == 6, "the newest")
