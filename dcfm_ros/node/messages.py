@@ -123,8 +123,9 @@ def scaled_camera_info(info: CameraInfo, header: Header, size: tuple[int, int]) 
         matrix[:2, 2] -= 0.5 * (matrix[2, 2] != 0)
     scaled.k, scaled.p = k.ravel(), p.ravel()
     roi = scaled.roi
-    roi.x_offset, roi.width = round(roi.x_offset * horizontal), round(roi.width * horizontal)
-    roi.y_offset, roi.height = round(roi.y_offset * vertical), round(roi.height * vertical)
+    # Not beyond the picture: what some drivers leave there would not fit into the field once it is scaled.
+    roi.x_offset, roi.width = (min(round(side * horizontal), size[1]) for side in (roi.x_offset, roi.width))
+    roi.y_offset, roi.height = (min(round(side * vertical), size[0]) for side in (roi.y_offset, roi.height))
     return scaled
 
 

@@ -22,6 +22,9 @@ from dcfm_ros.streaming.cameras import Round
 _MOST_FAILURES = 5
 """So many rounds in a row without a mask, and the engine is given up: one picture is no reason, a lost device is."""
 
+_LONGEST_SENTENCE = 400
+"""About a message, in the log and each second in the diagnostics: its texts are the sender's, of any length."""
+
 
 @dataclass(frozen=True)
 class _Running:
@@ -117,7 +120,7 @@ class Pipeline:
                 pictures[name] = messages.frame_of(item.message, item.stamp_ns, settings.max_image_pixels)
                 cropped[name] = engine.views[name].crop(pictures[name])
             except (EncodingError, TypeError, ValueError) as error:
-                outcomes[name] = RejectedError(f"an image was rejected: {error}")
+                outcomes[name] = RejectedError(f"an image was rejected: {error}"[:_LONGEST_SENTENCE])
         if cropped:
             confidence = [name for name, output in self._outputs.items() if output.wants_confidence]
             done = self._run(engine, cropped, confidence)

@@ -11,7 +11,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from hypothesis import given
 from hypothesis import strategies as st
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from dcfm_ros.imaging.encodings import EncodingError, to_rgb
@@ -184,3 +184,9 @@ def test_run_lengths_have_the_fields_of_their_mask() -> None:
     assert (message.encoding, message.header.frame_id) == ("mono8", "camera")
     assert len(message.data) == 3 * 5
     np.testing.assert_array_equal(mask_of_run_lengths(message.data.tobytes(), (2, 3)), mask)
+
+
+def test_a_region_that_is_no_part_of_the_picture_ends_at_its_edge() -> None:
+    region = RegionOfInterest(x_offset=2**32 - 1, width=2**32 - 1, height=2**31)
+    roi = scaled_camera_info(CameraInfo(height=4, width=1, roi=region), Header(), (8, 6)).roi
+    assert (roi.x_offset, roi.y_offset, roi.height, roi.width) == (6, 0, 8, 6)

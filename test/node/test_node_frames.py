@@ -139,8 +139,9 @@ def test_equal_images_without_a_stamp_are_frames_of_their_own(stream: Stream) ->
         ({"encoding": ""}, "''"),
         ({"step": 7}, "7"),
         ({"height": 4_000_000_000}, "4000000000"),
+        ({"encoding": "rgb" * 100_000}, "rgbrgb"),
     ],
-    ids=["empty", "truncated", "unknown encoding", "no encoding", "lying step", "lying height"],
+    ids=["empty", "truncated", "unknown encoding", "no encoding", "lying step", "lying height", "long encoding"],
 )
 def test_a_bad_image_is_rejected_counted_and_named(stream: Stream, fields: dict[str, object], said: str) -> None:
     before = stream.rig.counts()
@@ -150,6 +151,7 @@ def test_a_bad_image_is_rejected_counted_and_named(stream: Stream, fields: dict[
     stream.rig.send(image)
     _, message, _ = stream.rig.status(lambda s: "rejected" in s.message)
     assert said in message
+    assert len(message) < 500
     stream.ask(stream.picture(2))
     after = stream.rig.counts()
     assert after.rejected == before.rejected + 1
