@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 INPUT ?=
+MINUTES ?= 20
 
 # A sourced ROS installation is used as it is, with the OpenCV and torch that the robot brings; else ROS 2 comes from
 # PyPI, where there are builds for Linux on x86-64 only.
@@ -30,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The ROS wheels set LD_LIBRARY_PATH once per process tree; a make started from another such python must not inherit that.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench soak clean
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -54,8 +55,11 @@ lint: $(ready) ## Check style and types
 bench: $(ready) ## Measure latency on this machine
 	@$(bin)/dcfm bench --streams 6
 
+soak: $(ready) ## Run the node for MINUTES under everything a robot does
+	@PYTHONPATH=test:test/node $(bin)/python -m soak --minutes $(MINUTES)
+
 clean: ## Remove caches and what builds and the demo left; .venv and runs/ stay
-	@rm -rf build install log dist demo_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build install log dist demo_output soak_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is asked for errors only: its warnings are about the machine. A .venv is kept and brought up to date, except that
