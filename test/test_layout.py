@@ -44,6 +44,7 @@ ONLY_IN = {
     "torchmetrics": ("evaluation.metrics", "training"),
     "plotly": ("evaluation.report",),
     "jinja2": ("evaluation.report",),
+    "ray": ("evaluation.fleet",),
     "onnx": ("deploy", "cli"),
     "onnxruntime": ("deploy.quantise", "streaming.backends.onnxruntime_backend"),
     "openvino": ("deploy.openvino_files", "streaming.backends.openvino_backend"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dcfm_ros.cli.bench_machine import device_name, versions
+from dcfm_ros.cli.fleet import over_a_fleet
 from dcfm_ros.cli.options import backend_options, stream_options
 from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
+from dcfm_ros.evaluation.fleet import Outcome
 from dcfm_ros.evaluation.report.document import document
 from dcfm_ros.evaluation.report.files import files_under, sha256_of
 from dcfm_ros.evaluation.report.frames import FULL, RECORDED
+from dcfm_ros.evaluation.report.index import INDEX, Entry, write_index
 from dcfm_ros.evaluation.report.recorded import read_drive
 from dcfm_ros.evaluation.report.runs import Measured, run_in_step
 from dcfm_ros.evaluation.report.sources import DatasetSource, RecordingSource, Source
@@ -40,6 +43,18 @@ def _intervals(context: click.Context, parameter: click.Parameter, value: str) -
     if not all(part.isdecimal() and 1 <= int(part) <= 1000 for part in parts):
         raise click.BadParameter(f"{value!r} is no list of intervals; expected numbers from 1 to 1000, like 1,2,5,10")
     return sorted({int(part) for part in parts})
+
+
+def _refusal(values: Mapping[str, Any]) -> str:
+    return "--labels are those of one recording; expected none" if values["labels"] else ""
+
+
+def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
+    """Of all that have a report: those of a former run stay."""
+    entries = [Entry(outcome.job.name, outcome.reason) for outcome in outcomes if outcome.state != "interrupted"]
+    output.mkdir(parents=True, exist_ok=True)
+    write_index(output, entries)
+    Console().print(f"Wrote {output / INDEX}", highlight=False)
 
 
 @click.command()
@@ -65,6 +80,7 @@ def _intervals(context: click.Context, parameter: click.Parameter, value: str) -
 @click.option("--mode", type=click.Choice(("causal", "bidirectional")), default="causal", show_default=True)
 @stream_options
 @backend_options(default="auto")
+@over_a_fleet(_refusal, finish=_write_index)
 def command(
     path: Path,
     output: Path,
@@ -92,6 +108,10 @@ def command(
     Labels are not needed: masks are held against the full network's, and against labels where there are any.
 
     With --recorded nothing is segmented: latency, keyframes, dropped images, shares and flicker are those of the drive.
+
+    With --jobs or --ray, INPUT is a folder that holds recordings at any depth: each gets a report in a folder of its
+    own in --output, which gets an index.html and an index.csv of all. A second run passes over those that are done.
+    Exit code: 1 where one failed.
     """
     _check_options(recorded)
     if recorded:

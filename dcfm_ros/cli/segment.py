@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dcfm_ros import __version__
 from dcfm_ros.cli.bench_machine import versions
+from dcfm_ros.cli.fleet import over_a_fleet
 from dcfm_ros.cli.options import backend_options, stream_options
 from dcfm_ros.evaluation.report.files import files_under, sha256_of, write_whole
 from dcfm_ros.evaluation.segmenting import record
@@ -38,6 +39,12 @@ def _kinds(context: click.Context, parameter: click.Parameter, value: str) -> li
     return [kind for kind in KINDS if kind in wanted]
 
 
+def _refusal(values: Mapping[str, Any]) -> str:
+    if values["followed"]:
+        return "--decisions are those of one recording; expected none"
+    return "" if "masks" in values["kinds"] else "What was interrupted goes on from the masks; expected masks in --save"
+
+
 @click.command()
 @click.argument("path", metavar="INPUT", type=click.Path(exists=True, path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False))
@@ -58,6 +65,7 @@ def _kinds(context: click.Context, parameter: click.Parameter, value: str) -> li
     "--timing-topic", default="/segmentation/timing", show_default=True, help="Where a bag of --decisions has them."
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --output, from before its first missing mask.")
+@over_a_fleet(_refusal, begun=record.NAME)
 def command(
     path: Path,
     output: Path,
@@ -83,6 +91,10 @@ def command(
     /segmentation/mask, color, timing and labels, at the images' stamps), OUTPUT/frames.csv, labels.json and run.json.
     Of a damaged INPUT all is read that can be, and what is lost is told at the end. Ctrl-C finishes the files of what
     is done. --resume then keeps the masks, and writes the overlay and the bag again from them.
+
+    With --jobs or --ray, INPUT is a folder that holds recordings at any depth, and each leaves all this in a folder of
+    its own in OUTPUT. A second run passes over those that are done and goes on with the others. Each job gets its part
+    of the CPU's cores, or --threads. Exit code: 1 where one failed.
     """
     is_repeatable = stream.keywords["keyframe_mode"] == "sync" or stream.keywords["swap_after"] or followed
     if not is_repeatable:

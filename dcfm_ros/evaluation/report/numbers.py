@@ -64,6 +64,15 @@ def mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(there)) if there else None
 
 
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A CSV file with a head."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
 def frames_csv(runs: Mapping[str, Records]) -> str:
     """A line for each frame of each run; empty: not measured."""
     head = ["run", "frame", "stream", "stamp_ns", "is_keyframe", "reason", "distance", "agreement", "flicker"]
@@ -75,7 +84,7 @@ def frames_csv(runs: Mapping[str, Records]) -> str:
         for run, records in runs.items()
         for one in records
     )
-    return _csv([*head, *(f"{stage}_ms" for stage in STAGES), "latency_ms"], rows)
+    return csv_text([*head, *(f"{stage}_ms" for stage in STAGES), "latency_ms"], rows)
 
 
 def classes_csv(records: Records, names: Sequence[str]) -> str:
@@ -87,7 +96,7 @@ def classes_csv(records: Records, names: Sequence[str]) -> str:
             pixels = [_pixels(overlap, index) for overlap in (one.against_full, one.against_label)]
             if one.shares[index] or any(union for _, union in pixels):
                 rows.append([one.number, name, one.shares[index], *pixels[0], *pixels[1]])
-    return _csv(head, rows)
+    return csv_text(head, rows)
 
 
 def runs_csv(runs: Mapping[str, Records], names: Sequence[str]) -> str:
@@ -98,7 +107,7 @@ def runs_csv(runs: Mapping[str, Records], names: Sequence[str]) -> str:
         found, took = scores(records, names), times(records)
         percentiles = took["by_kind"]["all frames"]["total"]
         rows.append([run, *(found[column] for column in columns), took["mean_ms"], *percentiles.values()])
-    return _csv(["run", *columns, "mean_ms", *(f"p{p}_ms" for p in PERCENTILES)], rows)
+    return csv_text(["run", *columns, "mean_ms", *(f"p{p}_ms" for p in PERCENTILES)], rows)
 
 
 def _iou(overlap: Overlap | None, index: int) -> float | None:
@@ -131,11 +140,3 @@ def _percentiles(values: Sequence[float]) -> dict[str, float]:
 
 def _pixels(overlap: Overlap | None, index: int) -> tuple[int | None, int | None]:
     return (None, None) if overlap is None else (int(overlap.hits[index]), int(overlap.union[index]))
-
-
-def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()

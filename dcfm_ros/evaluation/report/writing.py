@@ -35,7 +35,8 @@ def write_report(folder: Path, measured: Measured, metrics: Mapping[str, Any], l
     write_whole(folder / REPORT, _page(measured, metrics, labels))
 
 
-def _page(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) -> str:
+def page_environment() -> jinja2.Environment:
+    """Where the pages' templates lie, with the ways that numbers are written in them."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dcfm_ros.evaluation.report", "page"),
         autoescape=True,
@@ -44,21 +45,29 @@ def _page(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) -> s
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "ms": _ms, "css": lambda colour: "#{:02x}{:02x}{:02x}".format(*colour)}
+    return environment
+
+
+def _page(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) -> str:
     points = run_points(metrics)
-    return environment.get_template("report.html").render(
-        metrics=metrics,
-        summary=summary(metrics),
-        points=points,
-        stretch=charts.stretch_of(len(measured.runs[measured.shown])),
-        titles=run_titles(metrics),
-        full=metrics["runs"].get(FULL) if measured.shown != FULL else None,
-        stages=(*STAGES, "total"),
-        percentiles=[f"p{p}" for p in PERCENTILES],
-        worst=measured.worst,
-        legend=[(name, color) for name, color in zip(labels.names, labels.colors, strict=True)],
-        # The whole bundle, packed: plotly's own parts of it are not in its Python package, and unpacked it is 5 MB.
-        plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
-        data=_script_json({"charts": _charts(measured, metrics, labels), "points": points}),
+    return (
+        page_environment()
+        .get_template("report.html")
+        .render(
+            metrics=metrics,
+            summary=summary(metrics),
+            points=points,
+            stretch=charts.stretch_of(len(measured.runs[measured.shown])),
+            titles=run_titles(metrics),
+            full=metrics["runs"].get(FULL) if measured.shown != FULL else None,
+            stages=(*STAGES, "total"),
+            percentiles=[f"p{p}" for p in PERCENTILES],
+            worst=measured.worst,
+            legend=[(name, color) for name, color in zip(labels.names, labels.colors, strict=True)],
+            # The whole bundle, packed: plotly's own parts of it are not in its Python package, and unpacked it is 5 MB.
+            plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
+            data=_script_json({"charts": _charts(measured, metrics, labels), "points": points}),
+        )
     )
 
 

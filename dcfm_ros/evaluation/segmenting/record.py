@@ -11,7 +11,7 @@ from typing import Any
 from dcfm_ros.evaluation.report.files import files_under, write_whole
 from dcfm_ros.recordings.recording import RecordingError
 
-_NAME = "run.json"
+NAME = "run.json"
 _ENDS_BYTES = 1 << 20
 
 
@@ -20,7 +20,7 @@ def begin(folder: Path, made_of: Mapping[str, Any], resume: bool) -> None:
 
     Raises RecordingError when a run is there and is not gone on with, or is one of something else.
     """
-    path = folder / _NAME
+    path = folder / NAME
     made_of = json.loads(json.dumps(made_of))
     if path.exists():
         if not resume:
@@ -33,14 +33,14 @@ def begin(folder: Path, made_of: Mapping[str, Any], resume: bool) -> None:
                     f"{made_of[name]!r}"
                 )
     elif resume:
-        raise RecordingError(f"{folder} has no {_NAME}; expected a run to go on with")
+        raise RecordingError(f"{folder} has no {NAME}; expected a run to go on with")
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps({"made_of": made_of}, indent=2) + "\n")
 
 
 def finish(folder: Path, result: Mapping[str, Any]) -> None:
     """Add what came of it."""
-    path = folder / _NAME
+    path = folder / NAME
     write_whole(path, json.dumps({"made_of": _read(path), "result": dict(result)}, indent=2) + "\n")
 
 

@@ -1,0 +1,50 @@
+"""What of a fleet's folder is a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+from dcfm_ros.recordings import RecordingError, open_recording
+from dcfm_ros.recordings.find import find_recordings
+from dcfm_ros.recordings.writers import BagWriter
+
+
+def test_recordings_are_found_at_any_depth_and_can_be_opened(tmp_path: Path, make_frames) -> None:
+    frames = make_frames(3)
+
+    def write_bag(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with BagWriter(path, "/camera", storage="mcap") as bag:
+            for frame in frames:
+                bag.write(frame)
+        return path
+
+    fleet = tmp_path / "fleet"
+    split = write_bag(fleet / "robot1" / "monday" / "drive")
+    lost_power = write_bag(fleet / "robot1" / "cut")
+    (lost_power / "cut.mcap").rename(lost_power / "cut_0.mcap")
+    (lost_power / "metadata.yaml").unlink()
+    loose = fleet / "robot2" / "a.mcap"
+    loose.parent.mkdir()
+    (write_bag(tmp_path / "a") / "a.mcap").rename(loose)
+    pictures, drive = fleet / "pictures", fleet / "labelled"
+    for folder in (pictures, drive / "images", drive / "labels", fleet / ".thumbnails"):
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "0.png"), frames[0].pixels)
+    (fleet / "robot2" / "notes.txt").write_text("the camera was wet")
+    write_bag(fleet / "out" / "bag")
+
+    found = find_recordings(fleet, leave_out=[fleet / "out"])
+    assert found == sorted([split, lost_power, loose, pictures, drive])
+    for path in found:
+        with open_recording(path, damaged="skip") as recording:
+            assert len(list(recording)) in (1, 3)
+
+
+def test_a_folder_without_any_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecordingError, match="holds no recordings; expected bags, videos or folders of images"):
+        find_recordings(tmp_path)
