@@ -9,7 +9,7 @@ from typing import NamedTuple
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -18,6 +18,7 @@ from dcfm_ros.recordings.bags import IMAGE, camera_info_topic
 from dcfm_ros.recordings.recording import Recording
 
 _MATCHING_TIMEOUT_S = 60.0
+_NOTICING_S = 3.0
 _CLOCK_HZ = 100.0
 _LONGEST_PAUSE_S = 60.0
 """Stamps further apart than this, or going back, are of a clock that was set, and nothing to wait for."""
@@ -127,6 +128,13 @@ class Player(Node):
                 else f"nobody listens to {self._image.topic_name}"
             )
             raise PlayerError(f"{missing} after {_MATCHING_TIMEOUT_S:.0f} s")
+        if lossless:
+            # The node takes images as reliably as they are published, once it has noticed that: else the first is lost.
+            self.wait(self._is_taken_reliably, _NOTICING_S)
+
+    def _is_taken_reliably(self) -> bool:
+        takers = self.get_subscriptions_info_by_topic(self._image.topic_name)
+        return all(taker.qos_profile.reliability == ReliabilityPolicy.RELIABLE for taker in takers)
 
     def _send_until_answered(self, shot: Shot) -> None:
         self._answered = -1
