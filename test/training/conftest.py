@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import run_recipe
+from accelerate.state import AcceleratorState
 from labelled_folders import street_like, write_folder
 
 from dcfm_ros.training import network, step
 from dcfm_ros.training.losses import Losses, dcfm_losses
-from dcfm_ros.training.recipe import Recipe, SourceRecipe
+from dcfm_ros.training.recipe import Recipe, SourceRecipe, load_recipe
+from dcfm_ros.training.trainer import train
+
+
+@pytest.fixture(scope="session")
+def train_here() -> Callable[..., Path]:
+    """Train a recipe's file in this process, as run_recipe.py does in its own: what takes longest there is the start.
+
+    Called with the file, a folder for the output, and overrides; returns the weights.
+    """
+
+    def trained(recipe: Path, output: Path, *overrides: str) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(network, "DCFM", run_recipe.without_dropout)
+            patch.setenv("ACCELERATE_USE_CPU", "true")
+            AcceleratorState._reset_state(reset_partial_state=True)  # the device, which it keeps from run to run
+            try:
+                return train(load_recipe(recipe, [f"output={output}", *overrides]))
+            finally:
+                AcceleratorState._reset_state(reset_partial_state=True)
+
+    return trained
 
 
 @pytest.fixture(scope="module")

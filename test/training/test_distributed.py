@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import run_recipe
 import yaml
 from labelled_folders import street_like, write_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -46,26 +48,33 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def trained(recipe: Path, output: Path, *overrides: str, processes: int = 1) -> tuple[np.ndarray, Path]:
-    """The total loss of each step, over all processes, and the held-out mIoU at the end; the weights."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    script = str(Path(__file__).with_name("run_recipe.py"))
-    command = [sys.executable, *launcher, script, str(recipe), f"output={output}", *overrides]
+Run = tuple[np.ndarray, Path]
+"""The total loss of each step, over all processes, and the held-out mIoU at the end; the weights."""
+
+
+def trained_by_two(recipe: Path, output: Path) -> Run:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *launcher, run_recipe.__file__, str(recipe), f"output={output}"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
+    return logged(output), output / "weights.safetensors"
+
+
+def logged(output: Path) -> np.ndarray:
     events = EventAccumulator(str(output / "tensorboard"))
     events.Reload()
-    logged = [event.value for name in ("loss/total", "held_out/mIoU") for event in events.Scalars(name)]
-    return np.array(logged), output / "weights.safetensors"
+    return np.array([event.value for name in ("loss/total", "held_out/mIoU") for event in events.Scalars(name)])
 
 
 @pytest.fixture(scope="module")
-def alone(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, Path]:
-    return trained(recipe, tmp_path_factory.mktemp("alone"))
+def alone(recipe: Path, train_here: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    output = tmp_path_factory.mktemp("alone")
+    weights = train_here(recipe, output)
+    return logged(output), weights
 
 
-def assert_alike(run: tuple[np.ndarray, Path], alone: tuple[np.ndarray, Path]) -> None:
+def assert_alike(run: Run, alone: Run) -> None:
     assert len(run[0]) == STEPS + 1
     np.testing.assert_allclose(run[0][:STEPS], alone[0][:STEPS], atol=1e-4)
     assert run[0][STEPS] == pytest.approx(alone[0][STEPS], abs=2e-3)  # a few pixels on the edge between two classes
@@ -76,24 +85,25 @@ def assert_alike(run: tuple[np.ndarray, Path], alone: tuple[np.ndarray, Path]) -
 
 
 @pytest.fixture(scope="module")
-def two(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, Path]:
-    return trained(recipe, tmp_path_factory.mktemp("two"), processes=2)
+def two(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return trained_by_two(recipe, tmp_path_factory.mktemp("two"))
 
 
-def test_two_processes_reach_the_losses_and_the_score_of_one(
-    two: tuple[np.ndarray, Path], alone: tuple[np.ndarray, Path]
-) -> None:
+def test_two_processes_reach_the_losses_and_the_score_of_one(two: Run, alone: Run) -> None:
     assert_alike(two, alone)
 
 
-def test_several_processes_log_once(two: tuple[np.ndarray, Path]) -> None:
+def test_several_processes_log_once(two: Run) -> None:
     assert len(list(two[1].parent.glob("tensorboard/*"))) == 1
 
 
-def test_a_batch_in_two_parts_is_the_whole_batch(recipe: Path, alone: tuple[np.ndarray, Path], tmp_path: Path) -> None:
-    assert_alike(trained(recipe, tmp_path / "parts", "accumulate=2"), alone)
+def test_a_batch_in_two_parts_is_the_whole_batch(
+    recipe: Path, train_here: Callable[..., Path], alone: Run, tmp_path: Path
+) -> None:
+    weights = train_here(recipe, tmp_path, "accumulate=2")
+    assert_alike((logged(tmp_path), weights), alone)
 
 
-def test_a_batch_that_does_not_divide_is_refused(recipe: Path, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="batch is 4; expected a multiple of 3"):
-        trained(recipe, tmp_path / "three", "accumulate=3")
+def test_a_batch_that_does_not_divide_is_refused(recipe: Path, train_here: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="batch is 4; expected a multiple of 3"):
+        train_here(recipe, tmp_path, "accumulate=3")

@@ -7,20 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import run_recipe
 import torch
 import yaml
-from accelerate.state import AcceleratorState
 from labelled_folders import street_like, write_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from dcfm_ros.training import network
-from dcfm_ros.training.recipe import load_recipe
-from dcfm_ros.training.trainer import train
 
 STEPS = 5
 
@@ -45,16 +40,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def train_here(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Path]]:
-    """Train in this process, as the script does in its own: what takes longest in a process is its start."""
-    monkeypatch.setattr(network, "DCFM", run_recipe.without_dropout)
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    AcceleratorState._reset_state(reset_partial_state=True)  # the device, which it keeps from run to run
-    yield lambda output: train(load_recipe(recipe, [f"output={output}"]))
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
 def started(recipe: Path, output: Path, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, run_recipe.__file__, str(recipe), f"output={output}"]
     threads = str(torch.get_num_threads())
@@ -70,11 +55,11 @@ def logged(output: Path, name: str = "loss/total") -> list[tuple[int, float]]:
 
 
 def test_a_run_that_is_killed_ends_like_one_that_never_was(
-    recipe: Path, train_here: Callable[[Path], Path], tmp_path: Path
+    recipe: Path, train_here: Callable[..., Path], tmp_path: Path
 ) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     with started(recipe, broken, KILLED_IN_STEP="4") as process:
-        train_here(unbroken)
+        train_here(recipe, unbroken)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL, errors
     expected = logged(unbroken)
@@ -87,7 +72,7 @@ def test_a_run_that_is_killed_ends_like_one_that_never_was(
     # As if it had been killed and started again within a second, which the log's name is told apart by.
     (log,) = (broken / "tensorboard").glob("events.out.tfevents.*")
     log.rename(log.with_name(f"events.out.tfevents.{int(time.time()) + 3}.z.9.9"))
-    train_here(broken)
+    train_here(recipe, broken)
     assert logged(broken) == expected
     assert [step for step, _ in logged(broken, "held_out/mIoU")] == [3, STEPS]
     assert logged(broken, "held_out/mIoU") == logged(unbroken, "held_out/mIoU")
