@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,22 @@ from dcfm_ros.cli.main import main
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+_MISSING = {
+    "browser": "" if HAS_BROWSER else "there is no Chromium with its driver here; apt install chromium chromium-driver",
+    "ray": "" if find_spec("ray") else "ray is not installed; it has no builds for this machine, or pip install ray",
+}
+"""What tests with a marker need and lack here."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not HAS_BROWSER:
-        terminalreporter.write_line(
-            "Tests marked browser were deselected, as there is no Chromium with its driver here; on Debian: "
-            "apt install chromium chromium-driver"
-        )
+    for marker, missing in _MISSING.items():
+        if missing:
+            terminalreporter.write_line(f"Tests marked {marker} were deselected, as {missing}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    unable = [] if HAS_BROWSER else [item for item in items if item.get_closest_marker("browser")]
+    lacking = [marker for marker, missing in _MISSING.items() if missing]
+    unable = [item for item in items if any(map(item.get_closest_marker, lacking))]
     if unable:
         items[:] = [item for item in items if item not in unable]
         config.hook.pytest_deselected(items=unable)
