@@ -63,10 +63,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class End:
-    """How a phase ended. complaints: what the robot found wrong by itself, as sentences."""
+    """How a phase ended. seconds: when. exit_code: None when the node had to be killed. log: what it wrote.
+
+    complaints: what the robot found wrong by itself, as sentences.
+    """
 
     phase: str
-    exit_code: int
+    seconds: float
+    exit_code: int | None
     log: str
     complaints: tuple[str, ...] = ()
 
@@ -74,11 +78,14 @@ class End:
 def judge(samples: Sequence[Sample], ends: Sequence[End]) -> list[str]:
     """What is wrong, each a sentence; nothing when all is well."""
     found = [sentence for end in ends for sentence in _of_end(end)]
+    ended_at = {end.phase: end.seconds for end in ends}
     for (phase, camera), some in groupby(sorted(samples, key=_place), _place):
         rows = list(some)
         place = f"{phase}, {camera}" if camera else phase
-        for part in (_of_counts, _of_silence, _of_answers, _of_growth, _of_latency):
-            found += [f"{place}: {sentence}" for sentence in part(rows)]
+        sentences = [*_of_silence(rows, ended_at[phase])]
+        for part in (_of_counts, _of_answers, _of_growth, _of_latency):
+            sentences += part(rows)
+        found += [f"{place}: {sentence}" for sentence in sentences]
     seen = {sample.phase for sample in samples}
     return found + [f"{end.phase}: nothing was heard of the node" for end in ends if end.phase not in seen]
 
@@ -102,7 +109,9 @@ def _place(sample: Sample) -> tuple[str, str]:
 
 
 def _of_end(end: End) -> Iterator[str]:
-    if end.exit_code:
+    if end.exit_code is None:
+        yield f"{end.phase}: the node did not end when it was interrupted, and was killed"
+    elif end.exit_code:
         yield f"{end.phase}: the node ended with {end.exit_code}; expected 0 after an interrupt"
     lines = [found[0] for found in _BAD_LINES.finditer(end.log)]
     if lines:
@@ -131,10 +140,11 @@ def _of_counts(rows: Sequence[Sample]) -> Iterator[str]:
         yield f"{last.counts.rejected} messages were rejected, of which {last.hostile} were bad"
 
 
-def _of_silence(rows: Sequence[Sample]) -> Iterator[str]:
+def _of_silence(rows: Sequence[Sample], ended_at: float) -> Iterator[str]:
     if rows[0].seconds > MAX_START_S:
         yield f"/diagnostics came after {rows[0].seconds:.0f} s; expected within {MAX_START_S:.0f} s"
-    longest = max((after.seconds - before.seconds for before, after in pairwise(rows)), default=0.0)
+    heard_at = [row.seconds for row in rows]
+    longest = max(after - before for before, after in pairwise([*heard_at, ended_at]))
     if longest > MAX_SILENCE_S:
         yield f"/diagnostics was silent for {longest:.0f} s; expected at most {MAX_SILENCE_S:.0f} s"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,6 @@ from soak.robot import Robot
 from soak.watch import Watch
 
 _FASTDDS = Path(__file__).parents[1] / "node" / "fastdds_local.xml"
-_PIPE_BYTES = 4096
-"""Of the log that nobody reads: the smallest there is, full after the first lines."""
 _LONGEST = 3
 """Times its own share of the time, a phase that waits for its round trips."""
 
@@ -42,7 +41,7 @@ class Phase:
 
 
 PHASES = (
-    Phase("two cameras", 0.4, {"front": 30, "left": 10}, 60, {"cameras": "[front, left]", "backend": "torch"}),
+    Phase("two cameras", 0.4, {"front": 30, "left": 10}, 90, {"cameras": "[front, left]", "backend": "torch"}),
     Phase(
         "compressed",
         0.2,
@@ -66,15 +65,14 @@ def run(phase: Phase, minutes: float, seed: int, folder: Path, trips: int = 0) -
         node = NodeProcess(environment, parameters, log)
         robot = Robot(domain, seed)
         try:
-            samples = _carry_on(phase, robot, node, environment, minutes * 60 * phase.share, trips)
-            exit_code = node.process.poll()
-            exit_code = node.stop() if exit_code is None else exit_code or 1
+            watch = _carry_on(phase, robot, node, environment, minutes * 60 * phase.share, trips)
+            ended_at, exit_code = watch.seconds, _stop(node)
         finally:
             robot.close()
             node.process.kill()
-        return samples, End(
-            phase.name, exit_code, log.read_text() if phase.is_log_read else "", tuple(robot.complaints)
-        )
+            node.process.wait()
+        said = node.output if phase.is_log_read else ""
+        return watch.samples, End(phase.name, ended_at, exit_code, said, tuple(robot.complaints))
 
 
 def use_shared_memory(folder: Path) -> None:
@@ -86,7 +84,7 @@ def use_shared_memory(folder: Path) -> None:
 
 def _carry_on(
     phase: Phase, robot: Robot, node: NodeProcess, environment: dict[str, str], seconds: float, trips: int
-) -> list[Sample]:
+) -> Watch:
     """Everything that happens, until the time is over or the node has ended."""
     cameras = [RobotCamera(robot, name, phase.transport, rate_hz) for name, rate_hz in phase.rates_hz.items()]
     watch = Watch(robot, cameras, phase.name, node.process.pid)
@@ -108,16 +106,26 @@ def _carry_on(
         return is_alive() and (watch.seconds < seconds or not enough)
 
     robot.run(goes_on)
-    return watch.samples
+    return watch
+
+
+def _stop(node: NodeProcess) -> int | None:
+    """The exit code, which is not 0 where the node had ended by itself; None where it does not end."""
+    if (ended_with := node.process.poll()) is not None:
+        return ended_with or 1
+    try:
+        return node.stop()
+    except subprocess.TimeoutExpired:
+        return None
 
 
 @contextmanager
 def _nobody_reads(log: Path) -> Iterator[None]:
-    """A pipe in the place of the file."""
+    """A pipe in the place of the file, full from the beginning."""
     log.unlink(missing_ok=True)
     os.mkfifo(log)
     reader = os.open(log, os.O_RDWR | os.O_NONBLOCK)
-    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    os.write(reader, bytes(fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)))
     try:
         yield
     finally:
