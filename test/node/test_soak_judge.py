@@ -11,7 +11,7 @@ from soak.judge import End, Sample, growth_mb_per_hour, growth_mb_per_trip, judg
 
 from dcfm_ros.node.worker import Counts
 
-WELL = [End("drive", 605, 0, "[INFO] segmenting /image")]
+WELL = [End("drive", ("front",), 605, 0, "[INFO] segmenting /image")]
 SECONDS = 600
 
 
@@ -116,18 +116,18 @@ def test_silence_is_found() -> None:
     gap = [s for s in samples() if not 200 < s.seconds < 260]
     assert "/diagnostics was silent for 60 s" in the_one(judge(gap, WELL))
     assert "came after 100 s" in the_one(judge([s for s in samples() if s.seconds >= 100], WELL))
-    assert the_one(judge([], WELL)) == "drive: nothing was heard of the node"
+    assert "drive, front: /diagnostics never came" in the_one(judge([], WELL))
 
 
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        (End("drive", 605, None, ""), "the node did not end when it was interrupted"),
-        (End("drive", 700, 0, ""), "/diagnostics was silent for 96 s"),
-        (End("drive", 605, -11, ""), "the node ended with -11"),
-        (End("drive", 605, 0, "x\nTraceback (most recent call last):\n"), "the log has 1 errors"),
-        (End("drive", 605, 0, "[ERROR] a frame failed: KeyError()\n"), "a frame failed: KeyError()"),
-        (End("drive", 605, 0, "", ("a service did not answer",) * 2), "drive: a service did not answer"),
+        (End("drive", ("front",), 605, None, ""), "the node did not end when it was interrupted"),
+        (End("drive", ("front",), 700, 0, ""), "/diagnostics was silent for 96 s"),
+        (End("drive", ("front",), 605, -11, ""), "the node ended with -11"),
+        (End("drive", ("front",), 605, 0, "x\nTraceback (most recent call last):\n"), "the log has 1 errors"),
+        (End("drive", ("front",), 605, 0, "[ERROR] a frame failed: KeyError()\n"), "a frame failed: KeyError()"),
+        (End("drive", ("front",), 605, 0, "", ("a service did not answer",) * 2), "drive: a service did not answer"),
     ],
 )
 def test_a_bad_end_is_found(end: End, said: str) -> None:

@@ -65,10 +65,11 @@ class Sample:
 class End:
     """How a phase ended. seconds: when. exit_code: None when the node had to be killed. log: what it wrote.
 
-    complaints: what the robot found wrong by itself, as sentences.
+    cameras: their names. complaints: what the robot found wrong by itself, as sentences.
     """
 
     phase: str
+    cameras: tuple[str, ...]
     seconds: float
     exit_code: int | None
     log: str
@@ -77,17 +78,17 @@ class End:
 
 def judge(samples: Sequence[Sample], ends: Sequence[End]) -> list[str]:
     """What is wrong, each a sentence; nothing when all is well."""
-    found = [sentence for end in ends for sentence in _of_end(end)]
-    ended_at = {end.phase: end.seconds for end in ends}
-    for (phase, camera), some in groupby(sorted(samples, key=_place), _place):
-        rows = list(some)
-        place = f"{phase}, {camera}" if camera else phase
-        sentences = [*_of_silence(rows, ended_at[phase])]
-        for part in (_of_counts, _of_answers, _of_growth, _of_latency):
-            sentences += part(rows)
-        found += [f"{place}: {sentence}" for sentence in sentences]
-    seen = {sample.phase for sample in samples}
-    return found + [f"{end.phase}: nothing was heard of the node" for end in ends if end.phase not in seen]
+    found = []
+    for end in ends:
+        found += [f"{end.phase}: {sentence}" for sentence in _of_end(end)]
+        for camera in end.cameras:
+            rows = [row for row in samples if (row.phase, row.camera) == (end.phase, camera)]
+            parts = [_of_silence, _of_counts, _of_answers, _of_latency] if rows else [_of_silence]
+            if rows and camera == end.cameras[0]:  # all cameras' samples say the same of the process
+                parts.append(_of_growth)
+            place = f"{end.phase}, {camera}" if camera else end.phase
+            found += [f"{place}: {sentence}" for part in parts for sentence in part(rows, end)]
+    return found
 
 
 def growth_mb_per_hour(rows: Sequence[Sample]) -> float | None:
@@ -104,22 +105,18 @@ def growth_mb_per_trip(rows: Sequence[Sample]) -> float | None:
     return slope if trips else None
 
 
-def _place(sample: Sample) -> tuple[str, str]:
-    return sample.phase, sample.camera
-
-
 def _of_end(end: End) -> Iterator[str]:
     if end.exit_code is None:
-        yield f"{end.phase}: the node did not end when it was interrupted, and was killed"
+        yield "the node did not end when it was interrupted, and was killed"
     elif end.exit_code:
-        yield f"{end.phase}: the node ended with {end.exit_code}; expected 0 after an interrupt"
+        yield f"the node ended with {end.exit_code}; expected 0 after an interrupt"
     lines = [found[0] for found in _BAD_LINES.finditer(end.log)]
     if lines:
-        yield f"{end.phase}: the log has {len(lines)} errors, the first: {lines[0]}"
-    yield from (f"{end.phase}: {complaint}" for complaint in dict.fromkeys(end.complaints))
+        yield f"the log has {len(lines)} errors, the first: {lines[0]}"
+    yield from dict.fromkeys(end.complaints)
 
 
-def _of_counts(rows: Sequence[Sample]) -> Iterator[str]:
+def _of_counts(rows: Sequence[Sample], end: End) -> Iterator[str]:
     for row in rows:
         counts = asdict(row.counts)
         known = sum(counts.values()) - row.counts.received
@@ -140,16 +137,17 @@ def _of_counts(rows: Sequence[Sample]) -> Iterator[str]:
         yield f"{last.counts.rejected} messages were rejected, of which {last.hostile} were bad"
 
 
-def _of_silence(rows: Sequence[Sample], ended_at: float) -> Iterator[str]:
-    if rows[0].seconds > MAX_START_S:
-        yield f"/diagnostics came after {rows[0].seconds:.0f} s; expected within {MAX_START_S:.0f} s"
+def _of_silence(rows: Sequence[Sample], end: End) -> Iterator[str]:
     heard_at = [row.seconds for row in rows]
-    longest = max(after - before for before, after in pairwise([*heard_at, ended_at]))
+    if not heard_at or heard_at[0] > MAX_START_S:
+        first = f"came after {heard_at[0]:.0f} s" if heard_at else "never came"
+        yield f"/diagnostics {first}; expected within {MAX_START_S:.0f} s"
+    longest = max((after - before for before, after in pairwise([*heard_at, end.seconds])), default=0.0)
     if longest > MAX_SILENCE_S:
         yield f"/diagnostics was silent for {longest:.0f} s; expected at most {MAX_SILENCE_S:.0f} s"
 
 
-def _of_answers(rows: Sequence[Sample]) -> Iterator[str]:
+def _of_answers(rows: Sequence[Sample], end: End) -> Iterator[str]:
     """Only time in which answers were due counts, with what is not due in between left out."""
     for what in ("masks", "timings"):
         waited = longest = 0.0
@@ -165,7 +163,7 @@ def _of_answers(rows: Sequence[Sample]) -> Iterator[str]:
             yield f"no {what} came at all"
 
 
-def _of_growth(rows: Sequence[Sample]) -> Iterator[str]:
+def _of_growth(rows: Sequence[Sample], end: End) -> Iterator[str]:
     hours, rise, slope = _growth_between_trips(rows)
     if rise > max(NOISE_MB, GROWTH_MB_PER_HOUR * hours):
         yield (
@@ -187,7 +185,7 @@ def _of_growth(rows: Sequence[Sample]) -> Iterator[str]:
                 yield f"{what} grew from {then:.0f} to {now:.0f} in the second half; expected at most {allowed} more"
 
 
-def _of_latency(rows: Sequence[Sample]) -> Iterator[str]:
+def _of_latency(rows: Sequence[Sample], end: End) -> Iterator[str]:
     """Slower when even the good seconds at the end are worse than the bad ones before: others load the machine too."""
     known = [row.p95_ms for row in rows if row.p95_ms is not None]
     third = len(known) // 3

@@ -72,7 +72,7 @@ def run(phase: Phase, minutes: float, seed: int, folder: Path, trips: int = 0) -
             node.process.kill()
             node.process.wait()
         said = node.output if phase.is_log_read else ""
-        return watch.samples, End(phase.name, ended_at, exit_code, said, tuple(robot.complaints))
+        return watch.samples, End(phase.name, tuple(phase.rates_hz), ended_at, exit_code, said, tuple(robot.complaints))
 
 
 def use_shared_memory(folder: Path) -> None:
