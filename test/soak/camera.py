@@ -83,7 +83,8 @@ class RobotCamera:
             return self._message
         if rng.random() < 0.05:
             self.hostile += 1
-            return pictures.hostile_raw(rng) if self._is_raw else pictures.hostile_compressed(rng)
+            message = pictures.hostile_raw(rng) if self._is_raw else pictures.hostile_compressed(rng)
+            return pictures.cut(message, rng) if rng.random() < 0.2 else message
         if self._message is None or rng.random() < 0.01:
             self._looks = rng.choice(pictures.ENCODINGS), rng.choice(("jpeg", "png")), rng.choice(pictures.SIZES)
         encoding, kind, size = self._looks

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 
 Random = random.Random
@@ -53,6 +54,12 @@ def hostile_compressed(rng: Random) -> CompressedImage:
     message.data = array.array("B", rng.choice(_COMPRESSED_HARMS)(data, rng))
     message.header.frame_id = HOSTILE
     return message
+
+
+def cut(message: Image | CompressedImage, rng: Random) -> bytes:
+    """A message as it goes over the wire, without its end: DDS passes it on."""
+    data = serialize_message(message)
+    return data[: rng.randrange(4, len(data))]
 
 
 def camera_info(rng: Random) -> CameraInfo:
