@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
 from drive_bag import write_drive
 from fleet_bags import NAMES, Call, masks, segmented_alone, stamps, write_fleet
+from interrupting import interrupt_at
 from report_inputs import with_small_network
-
-from dcfm_ros.streaming import StreamSegmenter
 
 FRAMES = 8
 
@@ -93,17 +90,3 @@ def test_what_is_of_one_recording_is_refused(
 def test_a_folder_without_recordings_is_told(called: Call, tmp_path: Path) -> None:
     done = called("segment", str(tmp_path), "--output", str(tmp_path / "out"), "--jobs", "2")
     assert (done.returncode, "holds no recordings" in done.stderr) == (1, True)
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Ctrl-C when this many frames have been pushed."""
-    pushed: list[int] = []
-    push = StreamSegmenter.push
-
-    def pushing(self: StreamSegmenter, *arguments: object, **named: object) -> object:
-        pushed.append(1)
-        if len(pushed) == count:
-            os.kill(os.getpid(), signal.SIGINT)
-        return push(self, *arguments, **named)
-
-    monkeypatch.setattr(StreamSegmenter, "push", pushing)

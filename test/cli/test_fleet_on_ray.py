@@ -52,7 +52,7 @@ def test_a_killed_workers_job_is_gone_on_with_and_nothing_is_missing_or_double(
 
 def kill_in_the_middle(folder: Path) -> None:
     """The worker that writes there."""
-    while len(list(folder.glob("masks/*.png"))) < 5:
+    while len(list(folder.glob("masks/*.png"))) < 10:
         time.sleep(0.01)
     process = int((folder / LOG).read_text().split()[1])
     os.kill(process, signal.SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from dataset_files import write_pixels
 from drive_bag import write_drive
 from report_inputs import label, picture, with_small_network, write_folder, write_report
 
+from dcfm_ros.evaluation.report.index import Entry, write_index
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.recordings.writers import BagWriter
 
@@ -228,3 +230,21 @@ def test_options_that_do_not_fit_are_refused(called: Call, bag: Path, arguments:
 def test_a_split_of_what_is_no_data_set_is_refused(called: Call, network: list[str], bag: Path) -> None:
     done = called("report", str(bag), "--split", "val", *network)
     assert (done.returncode, "--split is of data sets" in done.stderr) == (2, True), done.stderr
+
+
+def test_an_index_leads_to_every_report(report: Path, tmp_path: Path) -> None:
+    for name in ("a", "b & c"):
+        shutil.copytree(report, tmp_path / name)
+    write_index(tmp_path, [Entry("a"), Entry("b & c"), Entry("d", "it <broke>")])
+    metrics = metrics_of(report)
+    rows = rows_of(tmp_path / "index.csv")
+    assert [row["recording"] for row in rows] == ["a", "b & c"]
+    for row in rows:
+        assert all(row[name] == str(metrics["scores"][name]) for name in ("frames", "keyframes", "agreement", "miou"))
+        mean_ms = {run: took["mean_ms"] for run, took in metrics["times"]["runs"].items()}
+        assert float(row["speedup"]) == pytest.approx(mean_ms["full"] / mean_ms["K=3"])
+    page = (tmp_path / "index.html").read_text()
+    assert f"2 recordings, {2 * FRAMES} frames" in page
+    assert page.count('href="a/report.html"') == 2  # in the table, and as the one that is least like the full network
+    assert 'href="b%20%26%20c/report.html">b &amp; c</a>' in page
+    assert "<dt>d</dt><dd>it &lt;broke&gt;</dd>" in page

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from interrupting import interrupt_at
 from moving_pictures import moved, texture
 from rosbags.highlevel import AnyReader
 
@@ -97,20 +96,6 @@ def bag_messages(path: Path) -> list[tuple[str, int, object]]:
 
 def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Ctrl-C when this many frames have been pushed."""
-    pushed = []
-    push = StreamSegmenter.push
-
-    def pushing(self: StreamSegmenter, *arguments: object, **named: object) -> object:
-        pushed.append(1)
-        if len(pushed) == count:
-            os.kill(os.getpid(), signal.SIGINT)
-        return push(self, *arguments, **named)
-
-    monkeypatch.setattr(StreamSegmenter, "push", pushing)
 
 
 def test_everything_is_written_and_is_what_the_engine_gives(segmented, tmp_path, bag, frames, weights):
