@@ -36,10 +36,11 @@ def _environment(ros_environment: dict[str, str], monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_lossless_pass_gives_the_masks_of_the_segmenter_byte_for_byte(drive: Source, tmp_path: Path) -> None:
-    parameters = {"keyframe_interval": 4, "num_threads": 1, "input_size": "[64, 96]"}
+    parameters = {"backend": "torch", "keyframe_interval": 4, "num_threads": 1, "input_size": "[64, 96]"}
     result = run_pass(drive, tmp_path, "test", parameters, lossless=True, pictures=True)
 
-    segmenter = StreamSegmenter(create_backend(num_threads=1), FixedInterval(4), input_size=(64, 96), align="flow")
+    backend = create_backend(name="torch", num_threads=1)
+    segmenter = StreamSegmenter(backend, FixedInterval(4), input_size=(64, 96), align="flow")
     frames = StreetDrive(StreetConfig(seed=3, frames=FRAMES, height=90, width=120, rate_hz=15))
     for index, frame in enumerate(frames):
         mask = cv2.imread(str(tmp_path / "masks" / f"{index:06d}.png"), cv2.IMREAD_UNCHANGED)
