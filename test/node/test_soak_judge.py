@@ -26,7 +26,8 @@ def samples(change: Callable[[Sample], dict[str, Any]] = lambda sample: {}) -> l
             state="active",
             counts=Counts(20 * second, 15 * second, 5 * second - second // 10 - 1, second // 10, pending=1),
             p95_ms=20.0 + second % 7,
-            rss_mb=400 + second % 5,
+            private_mb=400 + second % 5,
+            rss_mb=600,
             threads=20 + second % 2,
             files=12 + second % 3,
             sent=20 * second + 5,
@@ -58,8 +59,11 @@ def test_a_run_that_is_well_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: {"rss_mb": s.rss_mb + 0.1 * s.seconds}, "drive, front: memory grew by"),
-        (lambda s: {"trips": s.seconds // 10, "rss_mb": 2 * (s.seconds // 10)}, "2.0 MB with each of 31 round trips"),
+        (lambda s: {"private_mb": s.private_mb + 0.1 * s.seconds}, "drive, front: memory grew by"),
+        (
+            lambda s: {"trips": s.seconds // 10, "private_mb": 2 * (s.seconds // 10)},
+            "2.0 MB with each of 31 round trips",
+        ),
         (lambda s: {"threads": s.threads + int(s.seconds // 60)}, "threads grew"),
         (lambda s: {"files": s.files + int(s.seconds // 30)}, "files grew"),
         (lambda s: {"p95_ms": s.p95_ms + max(0, s.seconds - 350)}, "latency (p95) drifted"),
@@ -78,21 +82,23 @@ def test_what_is_wrong_is_found(change: Callable[[Sample], dict[str, Any]], said
 
 def test_memory_is_followed_between_round_trips_which_take_and_free_engines() -> None:
     def leaking(sample: Sample) -> dict[str, Any]:
-        return {"rss_mb": sample.rss_mb + 0.1 * sample.seconds + 40 * (sample.trips % 2)}
+        return {"private_mb": sample.private_mb + 0.1 * sample.seconds + 40 * (sample.trips % 2)}
 
     assert growth_mb_per_hour(samples(leaking)) == pytest.approx(360, rel=0.1)
-    by_trip = samples(lambda s: {"trips": int(s.seconds // 10), "rss_mb": 2 * (s.seconds // 10) + 7 * (s.seconds % 2)})
+    by_trip = samples(
+        lambda s: {"trips": int(s.seconds // 10), "private_mb": 2 * (s.seconds // 10) + 7 * (s.seconds % 2)}
+    )
     assert growth_mb_per_trip(by_trip) == pytest.approx(2, rel=0.1)
     assert growth_mb_per_hour(by_trip) is None
 
 
 def test_a_leak_that_began_and_ended_at_the_start_is_a_warm_up() -> None:
-    assert judge(samples(lambda s: {"rss_mb": 300 + min(s.seconds, 250)}), WELL) == []
+    assert judge(samples(lambda s: {"private_mb": 300 + min(s.seconds, 250)}), WELL) == []
 
 
 def test_memory_is_held_against_what_the_node_takes_while_it_is_active() -> None:
     def grows_while_it_is_cleaned_up(sample: Sample) -> dict[str, Any]:
-        return {"state": "unconfigured", "rss_mb": sample.seconds} if int(sample.seconds) % 3 == 0 else {}
+        return {"state": "unconfigured", "private_mb": sample.seconds} if int(sample.seconds) % 3 == 0 else {}
 
     assert judge(samples(grows_while_it_is_cleaned_up), WELL) == []
 

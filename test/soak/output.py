@@ -14,7 +14,13 @@ from plotly.subplots import make_subplots
 
 from soak.judge import Sample, growth_mb_per_hour, growth_mb_per_trip
 
-_CHARTS = {"rss_mb": "resident memory, MB", "threads": "threads", "files": "open files", "p95_ms": "latency p95, ms"}
+_CHARTS = {
+    "private_mb": "private memory, MB",
+    "rss_mb": "resident memory, MB",
+    "threads": "threads",
+    "files": "open files",
+    "p95_ms": "latency p95, ms",
+}
 
 _COLUMNS = (
     *("phase", "min", "sent", "received", "processed", "dropped", "rejected", "skipped"),
@@ -63,7 +69,7 @@ def table(samples: Sequence[Sample]) -> Iterator[str]:
         numbers = (counts.received, counts.processed, counts.dropped, counts.rejected, counts.skipped, last.trips)
         yield (
             f"| {place} | {last.seconds / 60:.1f} | {last.sent} | {' | '.join(map(str, numbers))} "
-            f"| {last.rss_mb:.0f} | {_slope(growth_mb_per_hour(rows))} | {_slope(growth_mb_per_trip(rows))} "
+            f"| {last.private_mb:.0f} | {_slope(growth_mb_per_hour(rows))} | {_slope(growth_mb_per_trip(rows))} "
             f"| {first.threads} to {last.threads} | {first.files} to {last.files} |"
         )
 

@@ -46,7 +46,7 @@ PHASES = (
         "compressed",
         0.2,
         {"": 30},
-        30,
+        60,
         {"backend": "openvino", "keyframe_mode": "async", "max_image_pixels": "1000000"},
         transport="compressed",
     ),

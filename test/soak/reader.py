@@ -9,6 +9,7 @@ import rclpy
 from rclpy.qos import QoSProfile
 
 from soak.mischief import TOPICS
+from soak.robot import quiet
 
 _SECONDS_A_MESSAGE = 0.2
 
@@ -17,6 +18,7 @@ def main(cameras: list[str]) -> None:
     """cameras: their names; a single one's is empty."""
     rclpy.init()
     node = rclpy.create_node("slow_reader")
+    quiet(node)
     for camera in cameras:
         for topic, kind in TOPICS.items():
             name = f"/segmentation/{camera}/{topic}".replace("//", "/")

@@ -51,7 +51,8 @@ class Watch:
             state=said["state"],
             counts=Counts(**{name: int(said[name]) for name in Counts.__dataclass_fields__}),
             p95_ms=None if p95 is None else float(p95),
-            rss_mb=int(process["VmRSS"].split()[0]) * 1024 / 1e6,
+            private_mb=_megabytes(process["RssAnon"]),
+            rss_mb=_megabytes(process["VmRSS"]),
             threads=int(process["Threads"]),
             files=len(list((self._process / "fd").iterdir())),
             sent=camera.sent,
@@ -61,3 +62,7 @@ class Watch:
             is_due=not (self._robot.out_of_service or camera.is_away),
             trips=self._robot.trips,
         )
+
+
+def _megabytes(kibibytes: str) -> float:
+    return int(kibibytes.split()[0]) * 1024 / 1e6
