@@ -62,9 +62,9 @@ def test_a_run_that_is_well_is_left_alone() -> None:
         (lambda s: {"private_mb": s.private_mb + 0.1 * s.seconds}, "drive, front: memory grew by"),
         (
             lambda s: {"trips": s.seconds // 10, "private_mb": 2 * (s.seconds // 10)},
-            "2.0 MB with each of 31 round trips",
+            "2.0 MB with each of 31 round",
         ),
-        (lambda s: {"threads": s.threads + int(s.seconds // 60)}, "threads grew"),
+        (lambda s: {"threads": s.threads + int(s.seconds // 20)}, "threads grew"),
         (lambda s: {"files": s.files + int(s.seconds // 30)}, "files grew"),
         (lambda s: {"p95_ms": s.p95_ms + max(0, s.seconds - 350)}, "latency (p95) drifted"),
         (with_counts(dropped=0), "the counts do not add up"),

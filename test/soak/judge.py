@@ -41,10 +41,10 @@ _BAD_LINES = re.compile(r"^.*(?:Traceback \(most recent|a frame failed|Segmentat
 class Sample:
     """A camera in one report of `/diagnostics`, and the node's process then. Counts are since the phase began.
 
-    p95_ms: latency of the last frames that are no keyframes; None before there were two. sent: messages on the camera's
-    topic, hostile ones among them. private_mb: resident memory of the process's own; rss_mb: with libraries and what DDS
-    shares between processes, which is bounded by its segments, and filled slowly. masks, timings: those that came back. is_due: whether an answer was to be expected.
-    trips: round trips through the lifecycle.
+    p95_ms: latency of the last frames that are no keyframes; None before there were two. private_mb: resident memory of
+    the process's own; rss_mb: with libraries, and with what DDS shares, which is bounded by its segments but filled
+    slowly. sent: messages on the camera's topic, hostile ones among them. masks, timings: those that came back.
+    is_due: whether an answer was to be expected. trips: round trips through the lifecycle.
     """
 
     phase: str
