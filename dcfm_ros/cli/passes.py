@@ -76,14 +76,7 @@ def run_pass(
         _process("recorder", recorder_options, output, environment) as recorder,
     ):
         _wait_until_recording(recorder, node, output)
-        player = subprocess.run([*_module("player"), *player_options], env=environment, check=False)
-        if player.returncode == 130:
-            raise KeyboardInterrupt
-        if player.returncode:
-            for process, name in ((node, "segmentation_node"), (recorder, "recorder")):
-                if process.poll():  # then the player found nobody to play to
-                    raise _failure(name, process.returncode, output)
-            raise PassError(f"the player ended with code {player.returncode}")
+        _play(player_options, recorder, node, output, environment)
         _wait_until_idle(output)
         _stop(recorder, "recorder", output)
         _stop(node, "segmentation_node", output)
@@ -145,12 +138,39 @@ def _wait_until_recording(recorder: subprocess.Popen[str], node: subprocess.Pope
     with selectors.DefaultSelector() as selector:
         selector.register(recorder.stdout, selectors.EVENT_READ)
         while time.monotonic() < deadline:
-            for process, name in ((node, "segmentation_node"), (recorder, "recorder")):
-                if process.poll() is not None:
-                    raise _failure(name, process.returncode, output)
+            _check_alive(recorder, node, output)
             if selector.select(timeout=0.2) and recorder.stdout.readline().strip() == "recording":
                 return
     raise PassError(f"node and recorder did not find each other within {_START_TIMEOUT_S:.0f} s; logs are in {output}")
+
+
+def _play(
+    options: list[str],
+    recorder: subprocess.Popen[str],
+    node: subprocess.Popen[str],
+    output: Path,
+    environment: dict[str, str],
+) -> None:
+    """Run the player to its end, or until there is nobody left to play to: it would look for a node for a minute."""
+    with subprocess.Popen([*_module("player"), *options], env=environment) as player:
+        try:
+            while player.poll() is None:
+                _check_alive(recorder, node, output)
+                time.sleep(0.05)
+        finally:
+            if player.poll() is None:
+                player.terminate()
+    if player.returncode == 130:
+        raise KeyboardInterrupt
+    if player.returncode:
+        _check_alive(recorder, node, output)
+        raise PassError(f"the player ended with code {player.returncode}")
+
+
+def _check_alive(recorder: subprocess.Popen[str], node: subprocess.Popen[str], output: Path) -> None:
+    for process, name in ((node, "segmentation_node"), (recorder, "recorder")):
+        if process.poll() is not None:
+            raise _failure(name, process.returncode, output)
 
 
 def _wait_until_idle(output: Path) -> None:
