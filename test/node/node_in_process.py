@@ -187,8 +187,11 @@ def rig(
             made._executor.shutdown()
             made.robot.destroy_node()
             made.node.destroy_node()
-        gc.unfreeze()
+            vars(made).clear()
         rclpy.try_shutdown(context=context)
+        context.destroy()
+        gc.collect()  # DDS lets go of its threads and of 64 MB of shared memory when the node's last cycle is gone
+        gc.unfreeze()
 
 
 def pixels(message: Image) -> np.ndarray:
