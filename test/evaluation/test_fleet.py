@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +86,15 @@ def test_a_second_run_passes_over_what_is_done_and_goes_on_with_the_rest(job: Ca
     assert [outcome.state for outcome in done(second)] == ["done before"] * 3
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT, tests too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_lets_jobs_end_themselves_and_begins_no_others(job: Callable[..., Job]) -> None:
     jobs = [job("a", "waits"), job("b", "waits"), job("c")]
 
