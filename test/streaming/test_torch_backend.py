@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -219,14 +219,6 @@ def test_a_keyframe_beside_the_stream_is_like_any_other(network: Network, pictur
     torch.testing.assert_close(common, backend.encode_common(shallow), rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
 def test_a_keyframe_beside_the_stream_yields_to_it() -> None:
     backend = TorchBackend(create_model("camvid_resnet18"), "cpu", num_threads=3)
     image = np.zeros((16, 16, 3), np.uint8)
@@ -310,14 +302,12 @@ def test_fewer_threads_than_none_are_refused() -> None:
         TorchBackend(create_model("camvid_mitb0"), "cpu", num_threads=-1)
 
 
-@pytest.mark.usefixtures("threads")
 def test_the_number_of_threads_is_the_one_asked_for() -> None:
     backend = TorchBackend(create_model("camvid_mitb0"), "cpu", num_threads=2)
     assert torch.get_num_threads() == 2
     assert "CPU, 2 threads" in backend.description
 
 
-@pytest.mark.usefixtures("threads")
 def test_backends_keep_their_own_number_of_threads() -> None:
     image, counts = np.zeros((32, 32, 3), np.uint8), (3, 2)
     backends = [TorchBackend(create_model("camvid_mitb0"), "cpu", num_threads=count) for count in counts]
