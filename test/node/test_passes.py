@@ -61,7 +61,8 @@ def test_a_lossless_pass_gives_the_masks_of_the_segmenter_byte_for_byte(drive: S
 
 
 def test_in_real_time_what_is_overtaken_is_dropped_and_counted(drive: Source, tmp_path: Path) -> None:
-    parameters = {"backend": "torch", "mode": "full", "input_size": "[720, 960]"}  # too slow for 15 Hz where tests run
+    # Too slow for 15 Hz wherever tests run.
+    parameters = {"backend": "torch", "device": "cpu", "num_threads": 1, "mode": "full", "input_size": "[480, 640]"}
     result = run_pass(drive, tmp_path, "test", parameters, lossless=False, pictures=False)
     counts = {name: int(result.counts[name]) for name in ("received", "processed", "dropped")}
     assert counts["processed"] + counts["dropped"] == counts["received"] <= FRAMES
