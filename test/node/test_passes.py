@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from node_process import own_domain
 
 from dcfm_ros.cli.passes import PassError, Source, run_pass
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
@@ -33,6 +35,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Source:
 def _environment(ros_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ros_environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("dcfm_ros.cli.passes.random", SimpleNamespace(randrange=lambda *bounds: own_domain()))
 
 
 def test_a_lossless_pass_gives_the_masks_of_the_segmenter_byte_for_byte(drive: Source, tmp_path: Path) -> None:
