@@ -101,7 +101,8 @@ def command(
 def _graphs(model: DCFM, exported: Exported, images: list[np.ndarray]) -> dict[str, bytes]:
     # TensorRT takes float32 graphs and chooses itself where float16 will do.
     is_half = exported.precision == "fp16" and exported.kind == "onnx"
-    graphs = onnx_graphs(deepcopy(model).half() if is_half else model, exported.size, exported.ids_size)
+    network = deepcopy(model).half() if is_half else model
+    graphs = onnx_graphs(network, exported.size, exported.ids_size, joined=exported.kind != "tensorrt")
     if exported.precision == "int8":
         from dcfm_ros.deploy.quantise import quantised  # needs onnxruntime, which other precisions may do without
 

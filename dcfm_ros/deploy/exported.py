@@ -14,11 +14,12 @@ from typing import Any
 
 from dcfm_ros.model.catalogue import ModelConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # An engine is only good for the TensorRT and the GPU it was built with: a folder for it holds the graphs, and the
 # engines are in that machine's cache (`deploy.tensorrt_engines`), where they are built again when one changes.
 KINDS = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".onnx"}
 PARTS = ("shallow", "common", "logits", "align", "change")
+JOINED = ("keyframe", "reused", "moved")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 _DOCUMENT = "dcfm.json"
 
@@ -56,7 +57,8 @@ class Exported:
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts that are there."""
-        return PARTS if self.ids_size is None else (*PARTS, "decide")
+        joined = () if self.kind == "tensorrt" else JOINED
+        return (*PARTS, *joined, *(() if self.ids_size is None else ("decide",)))
 
     def path(self, folder: Path, part: str) -> Path:
         """Where a part's file lies in `folder`."""

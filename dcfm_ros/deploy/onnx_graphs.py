@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcfm_ros.deploy.parts import LogitsPart, inference_parts
+from dcfm_ros.deploy.parts import inference_parts, joined_parts
 from dcfm_ros.model import DCFM
 from dcfm_ros.model.backbones.resnet import PyramidPooling
 
@@ -24,13 +24,17 @@ _BAND_ROWS = 128
 Size = tuple[int, int]  # height, width
 
 
-def onnx_graphs(model: DCFM, size: Size | None = None, ids_size: Size | None = None) -> dict[str, bytes]:
+def onnx_graphs(
+    model: DCFM, size: Size | None = None, ids_size: Size | None = None, joined: bool = False
+) -> dict[str, bytes]:
     """Every part of `deploy.parts` as an ONNX graph of batch 1, by name, with its inputs -> outputs:
 
     shallow: image -> shallow. common: shallow -> common. logits: common, shallow -> logits.
     align: common, grid -> aligned. change: shallow, reference -> change.
     decide, when `ids_size` is given: common, shallow -> ids, confidence, (height, width) uint8 of that size, as
     `Backend.decide` gives them; full-resolution logits exist for a band of rows at a time.
+
+    keyframe, reused, moved, when `joined`: whole frames, see `deploy.parts.Joined`.
 
     model: is left as it is; its dtype is the features'. size: the network's input; None leaves height and width open.
     Raises ValueError for a size that is no multiple of the network's.
@@ -44,6 +48,7 @@ def onnx_graphs(model: DCFM, size: Size | None = None, ids_size: Size | None = N
         image = torch.zeros(1, *(size or _EXAMPLE_SIZE), 3, dtype=torch.uint8)
         shallow = parts.shallow(image)
         common = parts.common(shallow)
+    frame = {"image": image, "common": common}
     grid = torch.zeros(1, *common.shape[2:], 2)
 
     inputs: dict[str, tuple[nn.Module, dict[str, Tensor], tuple[str, ...]]] = {
@@ -56,6 +61,13 @@ def onnx_graphs(model: DCFM, size: Size | None = None, ids_size: Size | None = N
     if ids_size is not None:
         decide = _Decide(parts.logits, ids_size)
         inputs["decide"] = (decide, {"common": common, "shallow": shallow}, ("ids", "confidence"))
+    if joined:
+        keyframe, reused, moved = joined_parts(parts)
+        inputs |= {
+            "keyframe": (keyframe, {"image": image}, ("common", "logits")),
+            "reused": (reused, frame, ("logits",)),
+            "moved": (moved, frame | {"grid": grid}, ("logits",)),
+        }
     return {name: _exported(*of_part, is_dynamic=size is None) for name, of_part in inputs.items()}
 
 
@@ -81,10 +93,17 @@ def _exported(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, 
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
-            dynamic_axes={name: _axes(name) for name in inputs} | _output_axes(outputs) if is_dynamic else None,
+            dynamic_axes=_open_axes(inputs, outputs) if is_dynamic else None,
             **exporter,
         )
     return buffer.getvalue()
+
+
+def _open_axes(inputs: dict[str, Tensor], outputs: tuple[str, ...]) -> dict[str, dict[int, str]]:
+    axes = {name: _axes(name) for name in (*inputs, *outputs) if name not in ("change", "ids", "confidence")}
+    if "logits" in axes:  # on F_co's grid or, with the fine fusion, on F_in's: no name says which
+        axes["logits"] = {2: "logits_height", 3: "logits_width"}
+    return axes
 
 
 def _axes(name: str) -> dict[int, str]:
@@ -96,10 +115,6 @@ def _axes(name: str) -> dict[int, str]:
     if name == "grid":
         return {1: "common_height", 2: "common_width"}
     return {2: "common_height", 3: "common_width"}
-
-
-def _output_axes(outputs: tuple[str, ...]) -> dict[str, dict[int, str]]:
-    return {name: _axes(name) for name in outputs if name not in ("change", "ids", "confidence")}
 
 
 class _SlicedPooling(nn.Module):
@@ -132,7 +147,7 @@ def _means(x: Tensor, dim: int, bins: int) -> Tensor:
 class _Decide(nn.Module):
     """The logits, bilinearly brought to `size` in bands of rows; of each the largest class and its softmax x 255."""
 
-    def __init__(self, logits: LogitsPart, size: Size) -> None:
+    def __init__(self, logits: nn.Module, size: Size) -> None:
         super().__init__()
         self.logits = logits
         self.height, self.width = size

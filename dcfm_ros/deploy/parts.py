@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dcfm_ros.model import DCFM, fold_batch_norm
 from dcfm_ros.model.alignment import aligned
-from dcfm_ros.model.fusion import FeatureFusion
+from dcfm_ros.model.fusion import FeatureFusion, FineFusion
 
 
 class Parts(NamedTuple):
@@ -18,14 +18,14 @@ class Parts(NamedTuple):
 
     shallow: (B, h, w, 3) uint8 RGB -> F_in, (B, C, h/4, w/4).
     common: F_in -> (B, C', h', w'): F_co as far as it is used on every frame that reuses it (see `CommonPart`).
-    logits: common and F_in of the frame -> (B, classes, h', w'), not upsampled.
+    logits: common and F_in of the frame -> (B, classes, h', w'), not upsampled; with the fine fusion at 1/4.
     align: common and a sampling grid -> common, moved (see `AlignPart`).
     change: F_in of a frame and of its keyframe -> one number, how much they differ (see `ChangePart`).
     """
 
     shallow: ShallowPart
     common: CommonPart
-    logits: LogitsPart
+    logits: LogitsPart | FineLogitsPart
     align: AlignPart
     change: ChangePart
 
@@ -37,10 +37,27 @@ def inference_parts(model: DCFM) -> Parts:
     """
     model.eval().requires_grad_(False)
     fold_batch_norm(model)
-    parts = Parts(ShallowPart(model), CommonPart(model), LogitsPart(model), AlignPart(), ChangePart())
+    logits = FineLogitsPart(model) if isinstance(model.fusion, FineFusion) else LogitsPart(model)
+    parts = Parts(ShallowPart(model), CommonPart(model), logits, AlignPart(), ChangePart())
     for part in parts:
         part.eval().requires_grad_(False)
     return parts
+
+
+class Joined(NamedTuple):
+    """Whole frames as one part each, for runtimes where each call and each feature handed over costs time.
+
+    keyframe: image -> common, logits. reused: image, common -> logits. moved: image, common, grid -> logits.
+    """
+
+    keyframe: KeyframePart
+    reused: ReusedPart
+    moved: MovedPart
+
+
+def joined_parts(parts: Parts) -> Joined:
+    """The same parts, put together."""
+    return Joined(KeyframePart(parts), ReusedPart(parts), MovedPart(parts))
 
 
 class ShallowPart(nn.Module):
@@ -75,7 +92,7 @@ class CommonPart(nn.Module):
         self.encode = model.encode_common
         self.network = model  # registers what `encode` runs
         self.mix: nn.Module = nn.Identity()
-        if isinstance(model.fusion, FeatureFusion):
+        if isinstance(model.fusion, (FeatureFusion, FineFusion)):
             channels, conv = model.config.common_channels, model.fusion.conv
             assert conv.bias is not None
             self.mix = _conv1x1(conv.weight[:, :channels], conv.bias)
@@ -90,6 +107,7 @@ class LogitsPart(nn.Module):
     def __init__(self, model: DCFM) -> None:
         super().__init__()
         fusion = model.fusion
+        assert not isinstance(fusion, FineFusion)
         self.independent = fusion.independent
         self.head = model.head
         self.resize_first = model.config.resize_first
@@ -101,6 +119,56 @@ class LogitsPart(nn.Module):
     def forward(self, common: Tensor, shallow: Tensor) -> Tensor:
         joined = common + self.mix(self.independent(shallow, (common.shape[2], common.shape[3]), self.resize_first))
         return self.head(F.normalize(F.relu(joined) if self.is_ffm else joined, dim=1))
+
+
+class FineLogitsPart(nn.Module):
+    """As `LogitsPart`, of the fine fusion: logits are on F_in's grid."""
+
+    def __init__(self, model: DCFM) -> None:
+        super().__init__()
+        assert isinstance(model.fusion, FineFusion)
+        self.fusion = model.fusion
+        self.head = model.head
+        self.mix = _conv1x1(model.fusion.conv.weight[:, model.config.common_channels :], None)
+
+    def forward(self, common: Tensor, shallow: Tensor) -> Tensor:
+        joined = self.fusion.enlarged(common, shallow) + self.mix(self.fusion.independent(shallow))
+        return self.head(self.fusion.spread_out(F.relu(joined)))
+
+
+class KeyframePart(nn.Module):
+    """A keyframe: (B, h, w, 3) uint8 RGB -> common and logits."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.shallow, self.common, self.logits = parts.shallow, parts.common, parts.logits
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        shallow = self.shallow(image)
+        common = self.common(shallow)
+        return common, self.logits(common, shallow)
+
+
+class ReusedPart(nn.Module):
+    """A frame that reuses a common feature as it is -> logits."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.shallow, self.logits = parts.shallow, parts.logits
+
+    def forward(self, image: Tensor, common: Tensor) -> Tensor:
+        return self.logits(common, self.shallow(image))
+
+
+class MovedPart(nn.Module):
+    """A frame that reuses a common feature moved by a sampling grid -> logits."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.reused, self.align = ReusedPart(parts), parts.align
+
+    def forward(self, image: Tensor, common: Tensor, grid: Tensor) -> Tensor:
+        return self.reused(image, self.align(common, grid))
 
 
 class AlignPart(nn.Module):

@@ -11,7 +11,12 @@ from typing import Any
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-BACKBONES = ("resnet18", "resnet50", "resnet101", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
+BACKBONES = (
+    *("resnet18", "resnet50", "resnet101"),
+    *("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"),
+    *("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
+)
+FUSIONS = ("ffm", "fine", "add")
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,9 @@ class ModelConfig:
     common_channels: C' of the common feature F_co. shallow_channels: how many channels of F_in the fusion reads.
     head_hidden: whether the head has a hidden 1x1 convolution (Cityscapes, CamVid) or none (VSPW).
     input_size: (height, width) in pixels that the weights were trained or tested at.
-    fusion: "ffm", the method's, or "add", which it is measured against; see `model.fusion`.
+    fusion: "ffm", the method's; "fine", the same on F_in's grid, of the real-time networks; or "add", which the method
+    is measured against. See `model.fusion`.
+    fused_width: channels of what the head reads, with "fine"; 0, and the others: as many as F_co's.
     resize_first: order of F_in's resizing and L2 normalisation; False is the authors' inference, True their training.
     mean, std: normalisation of RGB in 0..1. class_names, palette: own classes; empty means those of `label_set`.
 
@@ -39,6 +46,7 @@ class ModelConfig:
     input_size: tuple[int, int]
     head_hidden: bool = True
     fusion: str = "ffm"
+    fused_width: int = 0
     resize_first: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -65,7 +73,8 @@ class ModelConfig:
                 f"a height and a width of at least {least}",
             ),
             "head_hidden": (isinstance(self.head_hidden, bool), "true or false"),
-            "fusion": (self.fusion in ("ffm", "add"), "'ffm' or 'add'"),
+            "fusion": (self.fusion in FUSIONS, f"one of {', '.join(FUSIONS)}"),
+            "fused_width": (_is_whole(self.fused_width, 0, 4096), "0 to 4096"),
             "resize_first": (isinstance(self.resize_first, bool), "true or false"),
             "mean": (_are(self.mean, 3, _is_finite), "three numbers"),
             "std": (_are(self.std, 3, lambda value: _is_finite(value) and value > 0), "three numbers above 0"),
@@ -84,13 +93,18 @@ class ModelConfig:
 
     @property
     def size_multiple(self) -> int:
-        """Sides of the network's input are multiples of this: 8 for PSPNet, 32 for SegFormer."""
-        return 32 if self.backbone.startswith("mit_") else 8
+        """Sides of the network's input are multiples of this: 8 for PSPNet, 32 for the others."""
+        return 8 if self.backbone.startswith("resnet") else 32
 
     @property
     def common_stride(self) -> int:
-        """Pixels of the network's input for each place of the common feature's grid: 8 for PSPNet, 4 for SegFormer."""
+        """Pixels of the network's input for each place of F_co's grid: 4 for SegFormer, 8 for the others."""
         return 4 if self.backbone.startswith("mit_") else 8
+
+    @property
+    def fused_channels(self) -> int:
+        """Channels of what the head reads."""
+        return (self.fusion == "fine" and self.fused_width) or self.common_channels
 
 
 def available_models() -> tuple[str, ...]:
@@ -140,6 +154,24 @@ def _segformer(name: str, num_classes: int, input_size: tuple[int, int], head_hi
     return ModelConfig(name, f"mit_{backbone}", num_classes, label_set, 256, 32, input_size, head_hidden)
 
 
+def _lite(name: str, num_classes: int, input_size: tuple[int, int]) -> ModelConfig:
+    label_set, size = name.split("_")
+    mean, std = 127 / 255, 128 / 255  # EfficientNet-Lite's: (value - 127) / 128
+    return ModelConfig(
+        name,
+        f"efficientnet_{size}",
+        num_classes,
+        label_set,
+        common_channels=96,
+        shallow_channels=48,
+        input_size=input_size,
+        fusion="fine",
+        fused_width=64,
+        mean=(mean, mean, mean),
+        std=(std, std, std),
+    )
+
+
 _CATALOGUE = {
     config.name: config
     for config in (
@@ -150,6 +182,9 @@ _CATALOGUE = {
         _pspnet("cityscapes_resnet101", 101, 19, (768, 1536)),
         _segformer("cityscapes_mitb1", 19, (512, 1024), head_hidden=True),
         _pspnet("camvid_resnet50", 50, 11, (720, 960)),
+        _lite("camvid_lite0", 11, (360, 480)),
+        _lite("camvid_lite2", 11, (360, 480)),
+        _lite("cityscapes_lite0", 19, (512, 1024)),
         _pspnet("camvid_resnet18", 18, 11, (360, 480)),
         _segformer("camvid_mitb0", 11, (360, 480), head_hidden=True),
     )

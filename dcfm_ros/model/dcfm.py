@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dcfm_ros.model.backbones import create_encoder
 from dcfm_ros.model.catalogue import ModelConfig, model_config
-from dcfm_ros.model.fusion import Addition, FeatureFusion
+from dcfm_ros.model.fusion import create_fusion
 
 
 def create_model(name: str, num_classes: int | None = None) -> DCFM:
@@ -34,15 +34,14 @@ class DCFM(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = create_encoder(config.backbone)
+        self.encoder = create_encoder(config.backbone, config.common_channels)
         if config.shallow_channels > (available := self.encoder.shallow_channels):
             raise ValueError(f"shallow_channels is {config.shallow_channels}; {config.backbone} has {available}")
         if self.encoder.deep_channels == config.common_channels:
             self.projection: nn.Module = nn.Identity()
         else:
             self.projection = nn.Conv2d(self.encoder.deep_channels, config.common_channels, 1, bias=False)
-        fusion = {"ffm": FeatureFusion, "add": Addition}[config.fusion]
-        self.fusion = fusion(config.common_channels, config.shallow_channels)
+        self.fusion = create_fusion(config)
         self.head = _head(config)
         self.eval()
 
@@ -55,7 +54,7 @@ class DCFM(nn.Module):
         return F.normalize(self.projection(self.encoder.deep(shallow)), dim=1)
 
     def fuse(self, common: Tensor, shallow: Tensor, resize_first: bool | None = None) -> Tensor:
-        """F_co and F_in -> logits on F_co's grid, (B, classes, h, w).
+        """F_co and F_in -> logits, (B, classes, h, w), on F_co's grid; with the fine fusion on F_in's, at 1/4.
 
         resize_first: whether F_in is resized before it is normalised (the authors' training) or after (their
         inference); default: the order these weights run in, `config.resize_first`.
@@ -63,7 +62,7 @@ class DCFM(nn.Module):
         return self.head(self.fused_feature(common, shallow, resize_first))
 
     def fused_feature(self, common: Tensor, shallow: Tensor, resize_first: bool | None = None) -> Tensor:
-        """What the head reads: (B, C', h, w), L2-normalised over channels. Arguments as in `fuse`."""
+        """What the head reads: (B, fused_channels, h, w), L2-normalised over channels. Arguments as in `fuse`."""
         return self.fusion(common, shallow, self.config.resize_first if resize_first is None else resize_first)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -74,7 +73,7 @@ class DCFM(nn.Module):
 
 
 def _head(config: ModelConfig) -> nn.Sequential:
-    channels = config.common_channels
+    channels = config.fused_channels
     hidden: list[nn.Module] = []
     if config.head_hidden:
         hidden = [nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]

@@ -9,20 +9,32 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dcfm_ros.model.backbones.efficientnet_lite import EfficientNetLiteEncoder, InvertedResidual, published_first_block
 from dcfm_ros.model.checkpoints import WeightsError
 from dcfm_ros.model.dcfm import DCFM
 
 _COUNTER = "num_batches_tracked"  # in some files only, and read by nothing
 # What PSPNet's deep stem changes of a torchvision ResNet-50 or -101: the stem itself and what reads its 128 channels.
 _DEEP_STEM = ("encoder.layer0.", "encoder.layer1.0.conv1.", "encoder.layer1.0.downsample.0.")
+# EfficientNet-Lite's block that a fused one stands for; `training.imitation` fits that one to it.
+_FUSED_BLOCK = "encoder.blocks.1."
+_LITE_NAMES = {
+    "_expand_conv": "expand",
+    "_bn0": "expand_norm",
+    "_depthwise_conv": "depthwise",
+    "_bn1": "depthwise_norm",
+    "_project_conv": "project",
+    "_bn2": "project_norm",
+}
 _SEGMENTER_PREFIXES = ("encoder.", "projection.", "fusion.", "head.")
 
 
 def initialise(model: DCFM, path: str | os.PathLike[str]) -> list[str]:
     """Start `model` from a file; returns the tensors that keep their random values, to be reported.
 
-    path: a torchvision ResNet or a MiT encoder of the model's own backbone (safetensors, or a state dict saved by
-    torch; its classifier is ignored), or weights that `save_weights` wrote. Of these, a head for another number of
+    path: a torchvision ResNet, a MiT encoder or an EfficientNet-Lite (names of the package efficientnet-lite0-pytorch-
+    model and its like) of the model's own backbone (safetensors, or a state dict saved by torch; its classifier is
+    ignored), or weights that `save_weights` wrote. Of these, a head for another number of
     classes is left out. Raises WeightsError, with nothing loaded, when the file cannot be read, is of another backbone,
     or holds values that are not finite.
     """
@@ -40,6 +52,22 @@ def initialise(model: DCFM, path: str | os.PathLike[str]) -> list[str]:
             raise WeightsError(f"{path}: {name} is {tuple(value.shape)}; expected {tuple(own[name].shape)}, all finite")
     model.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
     return sorted(own.keys() - found.keys())
+
+
+def imagenet_first_block(model: DCFM, path: str | os.PathLike[str]) -> InvertedResidual | None:
+    """EfficientNet-Lite's first block of stage 2 with the weights of a file that `initialise` took, in evaluation mode.
+
+    The network has a fused block in its place, which these weights do not fit. None for other networks and files.
+    """
+    if not isinstance(model.encoder, EfficientNetLiteEncoder):
+        return None
+    tensors = _read(Path(path))
+    if "_conv_stem.weight" not in tensors:
+        return None
+    block = published_first_block()
+    found = {name.removeprefix(_FUSED_BLOCK): value for name, value in _renamed(tensors, path).items()}
+    block.load_state_dict({name: found[name] for name in block.state_dict()})
+    return block.eval().requires_grad_(False)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -71,21 +99,38 @@ def _renamed(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> dict[s
     if "patch_embed1.proj.weight" in tensors:
         kept = (name for name in tensors if not name.startswith("head."))
         return {f"encoder.mit.{name.replace('dwconv.dwconv.', 'dwconv.')}": tensors[name] for name in kept}
-    raise WeightsError(f"{path} is neither a torchvision ResNet, nor a MiT encoder, nor weights of this package")
+    if "_conv_stem.weight" in tensors:
+        return _renamed_lite(tensors)
+    raise WeightsError(
+        f"{path} is neither a torchvision ResNet, a MiT encoder or an EfficientNet-Lite, nor weights of this package"
+    )
+
+
+def _renamed_lite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    renamed = {}
+    for name, value in tensors.items():
+        first, _, rest = name.partition(".")
+        if first == "_blocks":
+            number, part, tensor = rest.split(".")
+            renamed[f"encoder.blocks.{number}.{_LITE_NAMES[part]}.{tensor}"] = value
+        elif first in ("_conv_stem", "_bn0"):
+            renamed[f"encoder.{'stem' if first == '_conv_stem' else 'stem_norm'}.{rest}"] = value
+    return renamed
 
 
 def _part_of(found: dict[str, Tensor]) -> tuple[str, ...]:
     """Which of our tensors a file of this kind must hold."""
     if "fusion.conv.weight" in found:
         return _SEGMENTER_PREFIXES
-    return ("encoder.mit.",) if any(name.startswith("encoder.mit.") for name in found) else ("encoder.layer",)
+    kinds = (("encoder.mit.",), ("encoder.layer",), ("encoder.stem", "encoder.blocks."))
+    return next(kind for kind in kinds if any(name.startswith(kind) for name in found))
 
 
 def _replaced(model: DCFM, found: dict[str, Tensor], own: dict[str, Tensor]) -> set[str]:
-    """What is left at random on purpose: another number of classes, or PSPNet's deep stem."""
+    """What is left at random on purpose: another number of classes, PSPNet's deep stem, EfficientNet's fused block."""
     last = [name for name in own if name.startswith("head.")][-1]
     if "fusion.conv.weight" in found:
         return {last} if last in found and found[last].shape[0] != own[last].shape[0] else set()
     if model.config.backbone in ("resnet50", "resnet101"):
         return {name for name in found.keys() | own.keys() if name.startswith(_DEEP_STEM)}
-    return set()
+    return {name for name in found.keys() | own.keys() if name.startswith(_FUSED_BLOCK)}

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dcfm_ros.model import DCFM, save_weights
 from dcfm_ros.training.batches import batches_from, pairs_and_class_weights
 from dcfm_ros.training.checkpoint import RunState
+from dcfm_ros.training.imitation import fit_what_no_weights_fit
 from dcfm_ros.training.network import first_network
 from dcfm_ros.training.recipe import Recipe
 from dcfm_ros.training.speed import Speed
@@ -54,9 +55,11 @@ def train(recipe: Recipe) -> Path:
 
     model = first_network(recipe)
     model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
     dataset, class_weights = pairs_and_class_weights(model, recipe)
     held_out = validation_frames(model, recipe)
+    if not (output / "checkpoint.pt").exists():
+        fit_what_no_weights_fit(model, dataset, recipe)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
     take_step = TrainingStep(model, class_weights, recipe, accelerator)
     state = RunState(model, averaged, take_step.optimizer, take_step.schedule, recipe, accelerator.scaler)
     checkpoint, weights = output / "checkpoint.pt", output / "weights.safetensors"

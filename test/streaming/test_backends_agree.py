@@ -27,6 +27,7 @@ from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 SIZE, OTHER_SIZE = (64, 96), (96, 64)
 MASK = (70, 110)
+NETWORKS = ("camvid_resnet18", "camvid_mitb0", "camvid_lite0")
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Case:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
     """Of each network a weights file and its graphs, exported."""
-    return {name: _written(name, tmp_path_factory.mktemp(name)) for name in ("camvid_resnet18", "camvid_mitb0")}
+    return {name: _written(name, tmp_path_factory.mktemp(name)) for name in NETWORKS}
 
 
 def _written(name: str, folder: Path) -> tuple[Path, Path]:
@@ -65,7 +66,7 @@ def _written(name: str, folder: Path) -> tuple[Path, Path]:
     save_weights(model, folder / "weights.safetensors")
     exported = Exported("onnx", model.config, "fp32", "0" * 64)
     with new_folder(folder / "graphs") as graphs:
-        for part, content in onnx_graphs(model).items():
+        for part, content in onnx_graphs(model, joined=True).items():
             exported.path(graphs, part).write_bytes(content)
         write_document(exported, graphs)
     return folder / "weights.safetensors", folder / "graphs"
@@ -73,7 +74,7 @@ def _written(name: str, folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(
     scope="module",
-    params=list(product(("camvid_resnet18", "camvid_mitb0"), ("torch", "onnxruntime", "openvino"))),
+    params=list(product(NETWORKS, ("torch", "onnxruntime", "openvino"))),
     ids="-".join,
 )
 def case(request: pytest.FixtureRequest, weights: dict[str, tuple[Path, Path]]) -> Case:

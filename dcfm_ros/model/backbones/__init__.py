@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from dcfm_ros.model.backbones.efficientnet_lite import EfficientNetLiteEncoder
 from dcfm_ros.model.backbones.mix_transformer import SegFormerEncoder
 from dcfm_ros.model.backbones.resnet import PSPNetEncoder
 
@@ -23,8 +24,13 @@ class Encoder(Protocol):
         """(B, shallow_channels, H/4, W/4) -> (B, deep_channels, h, w)."""
 
 
-def create_encoder(backbone: str) -> PSPNetEncoder | SegFormerEncoder:
-    """The encoder of a backbone named as in `catalogue.BACKBONES`."""
+def create_encoder(backbone: str, channels: int) -> PSPNetEncoder | SegFormerEncoder | EfficientNetLiteEncoder:
+    """The encoder of a backbone named as in `catalogue.BACKBONES`.
+
+    channels: what an encoder whose width is free gives; the published ones have widths of their own.
+    """
     if backbone.startswith("resnet"):
         return PSPNetEncoder(int(backbone.removeprefix("resnet")))
+    if backbone.startswith("efficientnet_"):
+        return EfficientNetLiteEncoder(backbone.removeprefix("efficientnet_"), channels)
     return SegFormerEncoder(backbone.removeprefix("mit_"))

@@ -61,7 +61,7 @@ def load_graphs(weights: str | os.PathLike[str], kinds: tuple[str, ...], half: b
             "pip install torch onnx, or give a folder that `dcfm export` wrote on another machine"
         ) from error
     model = load_weights(weights)
-    return Graphs(model.config, onnx_graphs(model.half() if half else model))
+    return Graphs(model.config, onnx_graphs(model.half() if half else model, joined=True))
 
 
 def checked_precision(precision: str, allowed: tuple[str, ...], graphs_are: str, runtime: str) -> str:

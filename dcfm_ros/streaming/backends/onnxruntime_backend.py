@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from dcfm_ros.deploy.engine_cache import default_folder
-from dcfm_ros.imaging.logits import ids_from_logits
-from dcfm_ros.streaming.backends.background import BackgroundThread, threads_beside
+from dcfm_ros.streaming.backends.background import threads_beside
 from dcfm_ros.streaming.backends.base import BackendError
+from dcfm_ros.streaming.backends.graph_backend import GraphBackend
 from dcfm_ros.streaming.backends.graphs import checked_precision, load_graphs
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_ON_HOST = ("ids", "confidence", "logits", "change")
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(GraphBackend):
     """weights: a weights file, or a folder exported as onnx.
 
     device: "auto" (CUDA where this build of ONNX Runtime has it, else the CPU), "cpu", "cuda", "cuda:N", "tensorrt" or
@@ -32,6 +32,7 @@ class OnnxRuntimeBackend:
     def __init__(
         self, weights: str | os.PathLike[str], device: str = "auto", num_threads: int = 0, precision: str = "auto"
     ) -> None:
+        super().__init__()
         self._ort = _library()
         self._device, self._index = _device(device, self._ort.get_available_providers())
         if num_threads < 0:
@@ -45,67 +46,33 @@ class OnnxRuntimeBackend:
         self.config = self._graphs.config
         self.selection = ""
         self._threads = num_threads
-        self._background = BackgroundThread()
-        self._beside: Any = None  # the common part once more, for the thread beside the stream
-        self._sessions = {part: self._session(part, num_threads) for part in self._graphs.parts}
+        self._beside: Any = None
+        self._sessions: dict[str, Any] = {}
+        self._started("keyframe")  # what cannot run says so here and not at the first frame
         where = "CPU" if is_cpu else f"{_PROVIDERS[self._device]}, device {self._index}"
         threads = f", {num_threads} threads" if is_cpu and num_threads else ""
         self.description = f"onnxruntime {self._ort.__version__} {self.precision} on {where}{threads}"
 
-    def encode_shallow(self, image: np.ndarray) -> Any:
-        """(h, w, 3) uint8 RGB -> an OrtValue on the device."""
-        self._graphs.check_size(image.shape[:2])
-        return self._run("shallow", image=self._value(image[None]))
+    def tensor(self, array: np.ndarray) -> Any:
+        """On the device, without a copy on the CPU."""
+        return self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), *self._memory)
 
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """One after another: the graphs are of batch 1."""
-        return [self.encode_shallow(image) for image in images]
-
-    def encode_common(self, shallow: Any) -> Any:
-        """An OrtValue -> another."""
-        if self._background.is_here and self._beside is None:
-            self._beside = self._session("common", threads_beside(self._threads), is_beside=True)
-        return self._run("common", self._beside if self._background.is_here else None, shallow=shallow)
-
-    def decide(
-        self, commons: Sequence[Any], shallow: Any, size: tuple[int, int], confidence: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """In the graph where it was exported for this `size` and there is one common feature, else on the CPU."""
-        if size == self._graphs.ids_size and len(commons) == 1:
-            ids, certainty = self._run_all("decide", common=commons[0], shallow=shallow)
-            return ids.numpy(), certainty.numpy() if confidence else None
-        return ids_from_logits(self.logits(commons, shallow), size, confidence)
-
-    def logits(self, commons: Sequence[Any], shallow: Any) -> np.ndarray:
-        """(classes, h', w') float32, summed over the common features; not upsampled."""
-        each = (self._run("logits", common=common, shallow=shallow).numpy()[0] for common in commons)
-        first, *others = (logits.astype(np.float32, copy=False) for logits in each)
-        return sum(others, first)
-
-    def align(self, common: Any, grid: np.ndarray) -> Any:
-        """See `Backend.align`."""
-        return self._run("align", common=common, grid=self._value(grid[None]))
-
-    def change(self, shallow: Any, reference: Any) -> float:
-        """See `Backend.change`."""
-        return float(self._run("change", shallow=shallow, reference=reference).numpy())
+    def array(self, tensor: Any) -> np.ndarray:
+        """The same memory on the CPU."""
+        return tensor.numpy()
 
     def background(self) -> AbstractContextManager[None]:
         """On the CPU, the thread's keyframes run at low priority and with one thread fewer."""
         return self._background.entered() if self._device == "cpu" else nullcontext()
 
-    def _run(self, part: str, session: Any = None, **inputs: Any) -> Any:
-        return self._run_all(part, session, **inputs)[0]
-
-    def _run_all(self, part: str, session: Any = None, **inputs: Any) -> list[Any]:
-        session = session or self._sessions[part]
+    def run(self, part: str, **inputs: Any) -> list[Any]:
+        """See `GraphBackend.run`. Features stay where they are, in memory that is made anew for each call."""
+        session = self._session_beside(part) if self._background.is_here else self._started(part)
         binding = session.io_binding()
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
         for output in session.get_outputs():
-            # Ids are wanted here; features stay where they are, in memory that is made anew for each call.
-            stays = output.name not in ("ids", "confidence", "logits", "change")
-            binding.bind_output(output.name, *(self._memory if stays else ("cpu",)))
+            binding.bind_output(output.name, *(("cpu",) if output.name in _ON_HOST else self._memory))
         session.run_with_iobinding(binding)
         return binding.get_outputs()
 
@@ -113,8 +80,16 @@ class OnnxRuntimeBackend:
     def _memory(self) -> tuple[str, int]:
         return ("cpu", 0) if self._device == "cpu" else ("cuda", self._index)
 
-    def _value(self, array: np.ndarray) -> Any:
-        return self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), *self._memory)
+    def _started(self, part: str) -> Any:
+        if part not in self._sessions:
+            self._sessions[part] = self._session(part, self._threads)
+        return self._sessions[part]
+
+    def _session_beside(self, part: str) -> Any:
+        """The keyframe once more, for the thread beside the stream."""
+        if self._beside is None:
+            self._beside = self._session(part, threads_beside(self._threads), is_beside=True)
+        return self._beside
 
     def _session(self, part: str, num_threads: int, is_beside: bool = False) -> Any:
         """Created by the thread that will use it: ONNX Runtime's threads take over its priority."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dcfm_ros.deploy.engine_cache import EngineCache
-from dcfm_ros.deploy.exported import is_exported
+from dcfm_ros.deploy.exported import PARTS, is_exported
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
 from dcfm_ros.deploy.tensorrt_engines import (
     Cancelled,
@@ -206,7 +206,7 @@ def _exported(graphs: Graphs, size: Size, ids_size: Size | None) -> dict[str, by
     return {
         name: graph.read_bytes() if isinstance(graph, Path) else graph
         for name, graph in graphs.parts.items()
-        if name != "decide" or graphs.ids_size == ids_size
+        if name in PARTS or (name == "decide" and graphs.ids_size == ids_size)
     }
 
 

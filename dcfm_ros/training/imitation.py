@@ -1,0 +1,73 @@
+"""A start for a block that no ImageNet weights fit: it learns to give what the block gave that it stands in for."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dcfm_ros.model import DCFM
+from dcfm_ros.model.backbones.efficientnet_lite import EfficientNetLiteEncoder, InvertedResidual
+from dcfm_ros.model.pretrained import imagenet_first_block
+from dcfm_ros.training.pairs import Pair
+from dcfm_ros.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+_PICTURES = 80
+_BATCH = 2
+_STEPS = 1000
+_RATE = 3e-2
+
+
+def fit_what_no_weights_fit(model: DCFM, pairs: Dataset[Pair], recipe: Recipe) -> None:
+    """Fit the fused block of an EfficientNet-Lite that begins from ImageNet weights; leave every other network alone.
+
+    The same recipe gives the same block, in every process of a run.
+    """
+    teacher = imagenet_first_block(model, Path(recipe.data_root) / recipe.init) if recipe.init else None
+    if teacher is not None:
+        explained = imitate_first_block(model, teacher, pairs)
+        log.info("the first block of stage 2 begins with %.0f %% of what its ImageNet weights give", 100 * explained)
+
+
+def imitate_first_block(model: DCFM, teacher: InvertedResidual, pairs: Dataset[Pair]) -> float:
+    """Fit an EfficientNet-Lite encoder's fused block to `teacher`, on pictures of `pairs`; the rest of it stays.
+
+    Returns how much of the teacher's variance it gives in the end, 0 to 1.
+    """
+    assert isinstance(model.encoder, EfficientNetLiteEncoder)
+    block = model.encoder.fused_block
+    lessons = _lessons(model.encoder, teacher.to(next(block.parameters()).device), pairs)
+    spread = torch.stack([wanted.var(dim=(0, 2, 3), keepdim=True) for _, wanted in lessons]).mean(0)
+    optimizer = torch.optim.Adam(block.parameters(), _RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
+    losses = []
+    block.train()
+    for step in range(_STEPS):
+        before, wanted = lessons[step % len(lessons)]
+        loss = ((block.projected(block.expanded(before)) - wanted) ** 2 / spread).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+    block.eval()
+    return 1 - torch.stack(losses[-len(lessons) :]).mean().item()
+
+
+@torch.no_grad()
+def _lessons(
+    encoder: EfficientNetLiteEncoder, teacher: InvertedResidual, pairs: Dataset[Pair]
+) -> list[tuple[Tensor, Tensor]]:
+    """What the block reads of batches of pictures, and what it should give: (B, 16, h/2, w/2), (B, 24, h/4, w/4)."""
+    device = next(encoder.parameters()).device
+    lessons = []
+    for first in range(0, _PICTURES, _BATCH):
+        images = torch.stack([pairs[index].labelled for index in range(first, first + _BATCH)])
+        before = encoder.before_first_block(images.to(device, memory_format=torch.channels_last))
+        lessons.append((before, teacher(before)))
+    return lessons
