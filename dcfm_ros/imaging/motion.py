@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 import cv2
 import numpy as np
 
-Align = Literal["none", "shift", "flow"]
+Align = Literal["none", "flow"]
 ALIGNMENTS: tuple[str, ...] = get_args(Align)
 
 _PIXELS = 240 * 180
@@ -43,9 +44,9 @@ class Motion:
     def grid(self, size: tuple[int, int]) -> np.ndarray:
         """What `Backend.align` takes: (*size, 2) float32, places of the keyframe from -1 to 1 between its edges."""
         height, width = size
-        x = np.broadcast_to((np.arange(width, dtype=np.float32) + 0.5) * (2 / width) - 1, size)
-        y = np.broadcast_to((np.arange(height, dtype=np.float32)[:, None] + 0.5) * (2 / height) - 1, size)
-        grid = np.stack([x, y], axis=-1)
+        grid = (_places(height, width) + np.float32(0.5)) * np.array([2 / width, 2 / height], np.float32) - np.float32(
+            1
+        )
         if self.flow is not None:
             small_height, small_width = self.flow.shape[:2]
             shrinks = height <= small_height and width <= small_width
@@ -65,21 +66,63 @@ def small_grey(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 
 
-def motion_between(grey: np.ndarray, keyframe: np.ndarray, kind: Align = "flow") -> Motion:
-    """From this frame's small grey picture to the keyframe's, both of one size.
+def motion_between(grey: np.ndarray, other: np.ndarray) -> Motion:
+    """From one small grey picture to another of its size, by a search straight from one to the other.
 
-    kind: "flow", dense inverse search (Kroeger et al., ECCV 2016) with OpenCV's fastest preset, or "shift", one for the
-    whole picture by phase correlation. The same pictures give the same motion on as many OpenCV threads.
+    The search is dense inverse search (Kroeger et al., ECCV 2016) with OpenCV's fastest preset. The same pictures give
+    the same motion on as many OpenCV threads.
 
     Places that cannot be matched (what was hidden, what has come in at the border) keep what the flow says: leaving
     them unaligned, by a photometric check or where the flow leads outside, was measured to be no better.
     """
-    if cv2.norm(grey, keyframe, cv2.NORM_L1) <= _STILL * grey.size:
-        return Motion(None)
-    if kind == "shift":
-        window = cv2.createHanningWindow(grey.shape[::-1], cv2.CV_32F)
-        shift, _ = cv2.phaseCorrelate(grey.astype(np.float32), keyframe.astype(np.float32), window)
-        # Where both pictures are of one colour there is no shift to find, and none is found: NaN.
-        return Motion(np.full((*grey.shape, 2), shift, np.float32) if np.isfinite(shift).all() else None)
+    return Motion(None) if _is_still(grey, other) else Motion(_searched(grey, other))
+
+
+class MotionSince:
+    """The motion since one picture, the keyframe's, from frame to frame.
+
+    A straight search breaks when much has moved. So the motion of each frame to the one before it is searched for and
+    put before what is known of that one: F(x) = f(x) + F_before(x + f(x)). As far as a picture differs from the
+    keyframe's by no more than noise, nothing has moved, and the first motion after that is searched for straight.
+
+    keyframe: its small grey picture, as `small_grey` gives it.
+    """
+
+    def __init__(self, keyframe: np.ndarray) -> None:
+        self._keyframe = keyframe
+        self._before = keyframe
+        self._flow: np.ndarray | None = None
+
+    def follow(self, grey: np.ndarray) -> Motion:
+        """From the next frame's small grey picture to the keyframe's. Each frame has to be given, in order."""
+        if _is_still(grey, self._keyframe):
+            self._flow = None
+        elif self._flow is None:
+            self._flow = _searched(grey, self._keyframe)
+        else:
+            self._flow = _composed(_searched(grey, self._before), self._flow)
+        self._before = grey
+        return Motion(self._flow)
+
+
+def _is_still(grey: np.ndarray, other: np.ndarray) -> bool:
+    return cv2.norm(grey, other, cv2.NORM_L1) <= _STILL * grey.size
+
+
+def _searched(grey: np.ndarray, other: np.ndarray) -> np.ndarray:
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
-    return Motion(search.calc(grey, keyframe, None))
+    return search.calc(grey, other, None)
+
+
+def _composed(step: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """(h, w, 2): first `step`, to the frame before, then `before` from there; outside the picture the border's."""
+    places = _places(step.shape[0], step.shape[1]) + step
+    further = cv2.remap(before, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    further += step
+    return further
+
+
+@lru_cache(maxsize=8)
+def _places(height: int, width: int) -> np.ndarray:
+    """(height, width, 2) float32: x and y of each pixel."""
+    return np.stack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)), axis=-1)

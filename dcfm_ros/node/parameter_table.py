@@ -92,7 +92,7 @@ PARAMETERS = (
     Parameter(
         "align",
         "flow",
-        "How a keyframe's features are moved to where the picture is now: by optical flow, by one shift, or not.",
+        "How a keyframe's features are moved to where the picture is now: by optical flow, or not.",
         choices=ALIGNMENTS,
     ),
     Parameter(

@@ -7,8 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from dcfm_ros.imaging.motion import MotionSince
 from dcfm_ros.streaming.backends.base import Backend
 
 
@@ -17,14 +16,14 @@ class Keyframe:
     """A common feature and where it is from.
 
     common: None as long as it is not computed. index: in its stream; number: among all frames of the segmenter.
-    grey: its small picture (see `imaging.motion`), shallow: its F_in; each only where somebody compares frames with it.
+    motion: follows the picture since it, shallow: its F_in; each only where somebody compares frames with it.
     """
 
     index: int
     number: int
     stamp_ns: int
     common: Any = None
-    grey: np.ndarray | None = None
+    motion: MotionSince | None = None
     shallow: Any = None
 
 
@@ -71,6 +70,11 @@ class ComingKeyframe:
     def __init__(self, keyframe: Keyframe, computed: Future[tuple[Any, float]]) -> None:
         self._keyframe = keyframe
         self._computed = computed
+
+    @property
+    def motion(self) -> MotionSince | None:
+        """Since its frame; see `Keyframe`."""
+        return self._keyframe.motion
 
     @property
     def index(self) -> int:

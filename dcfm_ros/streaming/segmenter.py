@@ -14,7 +14,7 @@ import numpy as np
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size, resize_to_network
 from dcfm_ros.imaging.labels import labels_for
-from dcfm_ros.imaging.motion import ALIGNMENTS, Align, Motion, motion_between, small_grey
+from dcfm_ros.imaging.motion import ALIGNMENTS, Align, Motion, MotionSince, small_grey
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.keyframes import ComingKeyframe, Keyframe, KeyframeWorker
 from dcfm_ros.streaming.result import STAGES, Segmentation
@@ -58,7 +58,7 @@ class StreamSegmenter:
     max_stamp_gap_s: a stamp further ahead than this begins a new stream; so does one that goes back, and another size
     or encoding. Equal stamps do not, nor does a zero stamp, which says nothing.
     align: whether a keyframe's common feature is moved to where the picture is now; "none" is the paper's reuse as it
-    is, "flow" by optical flow, "shift" by one shift for the whole picture. See `imaging.motion`.
+    is, "flow" by optical flow from frame to frame. See `imaging.motion`.
     keyframe_mode: "sync" waits for a keyframe's deep half; "async" (causal only) computes it beside the stream, which
     goes on with the last common feature until then. A stream's first keyframe is always waited for, and none begins
     while another is computed.
@@ -205,6 +205,8 @@ class StreamSegmenter:
             self.restart(reason)
         waiting = self._encoded(_Waiting(frame, number, self._index, confidence), encode_shallow)
         waiting = self._swapped_in(waiting)
+        if self._coming is not None and self._coming.motion is not None:
+            self._coming.motion.follow(_grey_of(waiting))  # so that it knows the way once it comes into use
         waiting = self._decide(waiting, keyframes_elsewhere)
         self._index += 1
         self._last = frame
@@ -215,6 +217,8 @@ class StreamSegmenter:
         before = self._keyframes()
         if waiting.decision.is_keyframe:
             self._begin_keyframe(waiting)
+        if waiting.grey is not None:
+            self._look_back(waiting.index, waiting.grey)
         results += [self._decided(held, [*before, *self._keyframes()]) for held in self._waiting]
         self._waiting = []
         return [*results, self._decided(waiting, self._keyframes())]
@@ -303,7 +307,7 @@ class StreamSegmenter:
         if self._summed_since != last.number:
             self._summed_since, self._sums = last.number, dict.fromkeys(MEASURES, 0.0)
         if "motion" in self.schedule.measures:
-            self._sums["motion"] += math.inf if last.grey is None else self._motion(waiting, last).magnitude
+            self._sums["motion"] += math.inf if last.motion is None else self._motion(waiting, last).magnitude
             situation = replace(situation, motion=self._sums["motion"])
         if "change" in self.schedule.measures:
             reference = last.shallow
@@ -325,7 +329,7 @@ class StreamSegmenter:
             index=waiting.index,
             number=waiting.number,
             stamp_ns=waiting.frame.stamp_ns,
-            grey=waiting.grey,
+            motion=None if waiting.grey is None else MotionSince(waiting.grey),
             shallow=waiting.shallow if "change" in self.schedule.measures else None,
         )
         if self._worker is not None and self._keyframe is not None:
@@ -334,6 +338,13 @@ class StreamSegmenter:
         with _timed(waiting.stage_ms, "common"):
             common = self.backend.encode_common(waiting.shallow)
         self._keyframe = replace(keyframe, common=common)
+
+    def _look_back(self, index: int, grey: np.ndarray) -> None:
+        """The motions of the frames held back to the keyframe of that index, which came after them."""
+        motion = MotionSince(grey)
+        for held in reversed(self._waiting):
+            with _timed(held.stage_ms, "motion"):
+                held.motions[index] = motion.follow(_grey_of(held))
 
     def _keyframes(self) -> list[Keyframe]:
         return [self._keyframe] if self._keyframe else []
@@ -365,7 +376,7 @@ class StreamSegmenter:
 
     def _aligned(self, waiting: _Waiting, keyframe: Keyframe) -> Any:
         """The keyframe's common feature, where it lies in this frame."""
-        if self.align == "none" or keyframe.index == waiting.index or keyframe.grey is None:
+        if self.align == "none" or keyframe.index == waiting.index or keyframe.motion is None:
             return keyframe.common
         with _timed(waiting.stage_ms, "motion"):
             motion = self._motion(waiting, keyframe)
@@ -378,10 +389,8 @@ class StreamSegmenter:
     def _motion(self, waiting: _Waiting, keyframe: Keyframe) -> Motion:
         """Since the keyframe; found once for the schedule and the alignment of a frame."""
         if keyframe.index not in waiting.motions:
-            assert waiting.grey is not None
-            assert keyframe.grey is not None
-            kind: Align = "shift" if self.align == "shift" else "flow"
-            waiting.motions[keyframe.index] = motion_between(waiting.grey, keyframe.grey, kind)
+            assert keyframe.motion is not None
+            waiting.motions[keyframe.index] = keyframe.motion.follow(_grey_of(waiting))
         return waiting.motions[keyframe.index]
 
     def _grid_size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -394,6 +403,11 @@ def check_input_size(size: tuple[int, int] | None, multiple: int) -> None:
     """Raises ValueError unless the sides are positive multiples of `multiple`, or there is no size."""
     if size is not None and (min(size) < multiple or any(side % multiple for side in size)):
         raise ValueError(f"input_size is {size}; expected positive multiples of {multiple}")
+
+
+def _grey_of(waiting: _Waiting) -> np.ndarray:
+    assert waiting.grey is not None
+    return waiting.grey
 
 
 def _seconds(earlier_ns: int, later_ns: int) -> float:

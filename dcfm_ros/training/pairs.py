@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from dcfm_ros.imaging.labels import UNLABELLED, labels_for
-from dcfm_ros.imaging.motion import Align, motion_between, small_grey
+from dcfm_ros.imaging.motion import Align, Motion, MotionSince, small_grey
 from dcfm_ros.model import ModelConfig
 from dcfm_ros.training.augmentation import Augmentation, coloured, crop_matrix, with_a_fault
 from dcfm_ros.training.motion import seen_again, thing_ids
@@ -79,12 +79,13 @@ class PairDataset(Dataset[Pair]):
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         at = int(rng.integers(len(source)))
         image, label, other = source.pair(at, rng)
+        between = other.between if other and self.align != "none" else []
         matrix = crop_matrix(label, self.augmentation, rng)
         if other is None and self.augmentation.motion:
             still_rng = np.random.default_rng((self.seed, index, 1))
             neighbour, neighbour_target = self._moved(image, label, matrix, still_rng)
         else:
-            seen, seen_label = other or (image, label)
+            seen, seen_label = other.shot if other else (image, label)
             neighbour, neighbour_target = self._cut(seen, matrix), self._cut_label(seen_label, matrix)
         labelled = self._cut(image, matrix)
         if self.augmentation.faults:
@@ -95,7 +96,7 @@ class PairDataset(Dataset[Pair]):
             self._finish(neighbour, rng, self.augmentation.colour_neighbour),
             torch.from_numpy(self._cut_label(label, matrix).astype(np.int64)),
             torch.from_numpy(neighbour_target.astype(np.int64)),
-            self._grids(labelled, neighbour),
+            self._grids(labelled, [self._cut(frame, matrix) for frame in between], neighbour),
         )
 
     def _cut(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -128,17 +129,18 @@ class PairDataset(Dataset[Pair]):
     def _with_faults(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return with_a_fault(image, rng) if rng.random() < self.augmentation.faults else image
 
-    def _grids(self, labelled: np.ndarray, neighbour: np.ndarray) -> torch.Tensor | None:
-        """Found between the pictures with their faults, for a stream finds motion in what its camera gives; but before
-        colours are jittered, which stands for other cameras and light, and sets frames apart as none in a clip are.
+    def _grids(self, labelled: np.ndarray, between: Sequence[np.ndarray], neighbour: np.ndarray) -> torch.Tensor | None:
+        """Found from frame to frame, as a stream does, between the pictures with their faults, for a stream finds
+        motion in what its camera gives; but before colours are jittered, which stands for other cameras and light, and
+        sets frames apart as none in a clip are.
         """
         if self.align == "none":
             return None
         height, width = self.augmentation.crop
         stride = self.config.common_stride
         size = -(-height // stride), -(-width // stride)
-        greys = small_grey(labelled), small_grey(neighbour)
-        motions = (motion_between(grey, other, self.align) for grey, other in (greys, greys[::-1]))
+        greys = [small_grey(picture) for picture in (labelled, *between, neighbour)]
+        motions = _motion_along(greys[::-1]), _motion_along(greys)
         return torch.from_numpy(np.stack([motion.grid(size) for motion in motions]))
 
     def _mean_colour(self) -> list[int]:
@@ -147,3 +149,9 @@ class PairDataset(Dataset[Pair]):
     def _finish(self, image: np.ndarray, rng: np.random.Generator, colour: bool = True) -> torch.Tensor:
         strength = self.augmentation.colour if colour else 0.0
         return torch.from_numpy(coloured(image, strength, self.config.mean, self.config.std, rng))
+
+
+def _motion_along(greys: Sequence[np.ndarray]) -> Motion:
+    """From the last picture to the first, which plays the keyframe."""
+    since = MotionSince(greys[0])
+    return [since.follow(grey) for grey in greys[1:]][-1]

@@ -31,6 +31,13 @@ class Shot(NamedTuple):
     label: np.ndarray | None
 
 
+class Neighbour(NamedTuple):
+    """Another frame of a clip. between: pictures of the frames that lie between, from the labelled one's side on."""
+
+    shot: Shot
+    between: list[np.ndarray]
+
+
 class Source:
     """The labelled frames of a data set, each with its neighbours.
 
@@ -87,7 +94,7 @@ class Source:
         """The labels of all, one after the other."""
         return (self.labelled(at)[1] for at in range(len(self)))
 
-    def pair(self, at: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Shot | None]:
+    def pair(self, at: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Neighbour | None]:
         """One of them, image and label as in `labelled`, and its neighbour.
 
         The neighbour is a frame 1 to `max_distance` frames away in its clip, each distance and side as often. Where
@@ -113,7 +120,11 @@ class Source:
                 f"{clip.frames[index]} goes in as {width}x{height} and its neighbour {clip.frames[other]} as "
                 f"{other_width}x{other_height}; expected one size in a clip, or max_distance: 0"
             )
-        return image, label, neighbour
+        return image, label, Neighbour(neighbour, self._between(clip, index, other))
+
+    def _between(self, clip: Clip, index: int, other: int) -> list[np.ndarray]:
+        step = 1 if other > index else -1
+        return [self._read(clip, at).image for at in range(index + step, other, step)]
 
     def _neighbour_of(self, clip: Clip, index: int, wanted: int) -> int | None:
         """The index of the frame `wanted` frames later, or of what `pair` takes where that one is missing."""

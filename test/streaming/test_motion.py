@@ -37,7 +37,7 @@ def test_frames_are_aligned_with_their_keyframe_and_keyframes_are_not() -> None:
 
 def test_bidirectional_frames_are_aligned_with_both_keyframes() -> None:
     backend = FakeBackend()
-    segmenter = StreamSegmenter(backend, FixedInterval(3), "bidirectional", align="shift")
+    segmenter = StreamSegmenter(backend, FixedInterval(3), "bidirectional", align="flow")
     for picture in stream(4, right=6):
         segmenter.push(picture)
     offsets = [np.median(grid - Motion(None).grid((45, 60)), (0, 1))[0] * 240 for grid in backend.grids]
@@ -93,5 +93,5 @@ def test_a_schedule_that_comes_later_finds_nothing_to_compare_with_and_takes_a_k
 
 
 def test_another_alignment_is_refused() -> None:
-    with pytest.raises(ValueError, match="align is 'warp'; expected one of none, shift, flow"):
+    with pytest.raises(ValueError, match="align is 'warp'; expected one of none, flow"):
         StreamSegmenter(FakeBackend(), align="warp")  # type: ignore[arg-type]

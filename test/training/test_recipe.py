@@ -94,7 +94,7 @@ def test_the_last_override_of_a_key_counts(path: Path) -> None:
         ("precision=fp8", "recipe key 'precision' is 'fp8'; expected one of fp32, bf16, fp16"),
         ("precision=no", "recipe key 'precision' is False; expected a string"),
         ("optimizer=adam", "recipe key 'optimizer' is 'adam'; expected one of adamw, sgd"),
-        ("align=warp", "recipe key 'align' is 'warp'; expected one of none, shift, flow"),
+        ("align=warp", "recipe key 'align' is 'warp'; expected one of none, flow"),
         ("model=[a]", "recipe key 'model' is ['a']; expected a string"),
         ("crop=[64,", "'crop=[64,' is not YAML"),
         ("steps=0", "recipe key 'steps' is 0; expected at least 1"),
