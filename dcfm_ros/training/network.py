@@ -26,7 +26,8 @@ def first_network(recipe: Recipe) -> DCFM:
         raise ValueError(
             f"recipe key 'crop' is {recipe.crop}; expected sides of at least {config.size_multiple} for {recipe.model}"
         )
-    config = replace(config, fusion=recipe.fusion, resize_first=recipe.resize_first)
+    fusion = config.fusion if recipe.fusion == "model" else recipe.fusion
+    config = replace(config, fusion=fusion, resize_first=recipe.resize_first)
     labels = classes_of_sources(recipe)
     if labels is not None:
         config = with_classes(config, labels)

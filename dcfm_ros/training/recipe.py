@@ -14,13 +14,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from dcfm_ros.imaging.motion import ALIGNMENTS
+from dcfm_ros.model.catalogue import FUSIONS
 
 _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "precision": ("fp32", "bf16", "fp16"),
     "batch_norm": ("batch", "sync", "frozen"),
     "picture": ("network", "source"),
-    "fusion": ("ffm", "add"),
+    "fusion": ("model", *FUSIONS),
     "align": ALIGNMENTS,
 }
 
@@ -58,6 +59,7 @@ class Recipe:
     weights to begin from; none: random ones. output: the folder of weights, checkpoint and TensorBoard's log.
     seed: of the pairs and of dropout. steps: how long the run is.
     fusion, resize_first: see model.ModelConfig; they are written into the weights, which run as they were trained.
+    "model" is the fusion that `model` has.
     encoder_lr, decoder_lr: peak learning rates, reached after `warmup` steps; then they fall to `final_lr` as
     (1 - progress) ** poly_power. optimizer, weight_decay: "adamw", or "sgd" with a momentum of 0.9.
     batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
@@ -81,7 +83,7 @@ class Recipe:
 
     sources: tuple[SourceRecipe, ...]
     model: str = "camvid_resnet18"
-    fusion: str = "ffm"
+    fusion: str = "model"
     resize_first: bool = False
     data_root: str = "."
     init: str = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dcfm_ros.datasets.open import FOLDER, KINDS
-from dcfm_ros.model import available_models, model_config
+from dcfm_ros.model import available_models, create_model, model_config
+from dcfm_ros.training.network import first_network
 from dcfm_ros.training.recipe import Recipe, load_recipe
 
 RECIPES = Path(__file__).parents[2] / "config" / "train"
@@ -78,4 +80,14 @@ def test_the_published_augmentation(name: str) -> None:
 def test_the_published_loss(name: str) -> None:
     recipe = recipe_of(name)
     assert (recipe.reused, recipe.consistency, recipe.distillation, recipe.both_labelled) == (0.4, 10, 0, False)
-    assert (recipe.ohem, recipe.class_balance, recipe.fusion) == (1, 0, "ffm")
+    assert (recipe.ohem, recipe.class_balance, recipe.fusion) == (1, 0, "model")
+
+
+@pytest.mark.parametrize("name", ["camvid_lite0", "camvid_resnet18"])
+def test_a_recipe_trains_the_very_network_that_its_model_names(name: str) -> None:
+    recipe = replace(recipe_of(name), init="", data_root="nowhere")
+    network = first_network(recipe)
+    assert network.config == model_config(name)
+    shapes = {key: tensor.shape for key, tensor in create_model(name).state_dict().items()}
+    assert {key: tensor.shape for key, tensor in network.state_dict().items()} == shapes
+    assert first_network(replace(recipe, fusion="add")).config == replace(model_config(name), fusion="add")
