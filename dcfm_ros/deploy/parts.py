@@ -69,15 +69,16 @@ class ShallowPart(nn.Module):
     def __init__(self, model: DCFM) -> None:
         super().__init__()
         self.encoder = model.encoder
-        mean, std = (torch.tensor(values)[:, None, None] for values in (model.config.mean, model.config.std))
+        mean, std = (torch.tensor(values) for values in (model.config.mean, model.config.std))
         self.register_buffer("offset", 255 * mean)
         self.register_buffer("scale", 1 / (255 * std))
 
     def forward(self, image: Tensor) -> Tensor:
-        # (B, h, w, 3) seen as (B, 3, h, w) is channels_last already. Pixels are normalised in float32 whatever the
-        # weights are in: 0..255 has more steps than float16 keeps of it. TensorRT takes bytes only to convert them.
-        normalised = (image.float().permute(0, 3, 1, 2) - self.offset.float()) * self.scale.float()
-        return self.encoder.shallow(normalised.to(self.scale.dtype))
+        # (B, h, w, 3) seen as (B, 3, h, w) is channels_last already; done before that, runtimes need not reorder it.
+        # Pixels are normalised in float32 whatever the weights are in: 0..255 has more steps than float16 keeps of it.
+        # TensorRT takes bytes only to convert them.
+        normalised = (image.float() - self.offset.float()) * self.scale.float()
+        return self.encoder.shallow(normalised.to(self.scale.dtype).permute(0, 3, 1, 2))
 
 
 class CommonPart(nn.Module):

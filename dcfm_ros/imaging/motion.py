@@ -58,12 +58,13 @@ class Motion:
 def small_grey(image: np.ndarray) -> np.ndarray:
     """The picture that motion is seen in: (h, w, 3) uint8 RGB -> (h', w') uint8, some 43,000 pixels of its aspect.
 
-    Sides are at least 64, whatever the aspect.
+    It is smaller by a whole number, by which OpenCV averages many times as fast. Sides are at least 64, whatever the
+    aspect.
     """
     height, width = image.shape[:2]
-    scale = min(1.0, (_PIXELS / (height * width)) ** 0.5)
-    size = max(_LEAST_SIDE, round(width * scale)), max(_LEAST_SIDE, round(height * scale))
-    return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    shrinks = max(1, round((height * width / _PIXELS) ** 0.5))
+    size = max(_LEAST_SIDE, round(width / shrinks)), max(_LEAST_SIDE, round(height / shrinks))
+    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
 
 
 def motion_between(grey: np.ndarray, other: np.ndarray) -> Motion:
