@@ -48,7 +48,7 @@ def resize_to_network(frame: Frame, size: Size) -> np.ndarray:
 def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
     """Pixels, (H, W) or (H, W, C) uint8, at `size` (height, width).
 
-    Along each side they are averaged over the largest whole number of pixels that fits into the ratio, and what remains,
+    Along each side they are averaged over the largest whole number of pixels that fits into the ratio; what remains,
     less than a factor of two, is interpolated linearly: averages over other areas take OpenCV seven times as long.
     Pixels that have the size already come back as they are. Raises ValueError when a side of `size` is below 1.
     """
