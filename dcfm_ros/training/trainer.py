@@ -20,6 +20,7 @@ from dcfm_ros.model import DCFM, save_weights
 from dcfm_ros.training.batches import batches_from, pairs_and_class_weights
 from dcfm_ros.training.checkpoint import RunState
 from dcfm_ros.training.imitation import fit_what_no_weights_fit
+from dcfm_ros.training.memory import keep_freed_memory
 from dcfm_ros.training.network import first_network
 from dcfm_ros.training.recipe import Recipe
 from dcfm_ros.training.speed import Speed
@@ -53,6 +54,7 @@ def train(recipe: Recipe) -> Path:
     if not accelerator.is_main_process:
         logging.getLogger("dcfm_ros").setLevel(logging.WARNING)  # one process tells what goes on
 
+    keep_freed_memory()
     model = first_network(recipe)
     model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     dataset, class_weights = pairs_and_class_weights(model, recipe)

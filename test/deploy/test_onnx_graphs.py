@@ -17,7 +17,11 @@ from dcfm_ros.model import create_model
 
 IDS_SIZE = (150, 203)  # more than a band of rows, and no multiple of one
 # Places of the common feature that 2, 3 and 6 bins do not divide, and sizes above and below that of the export.
-SIZES = {"camvid_resnet18": [(72, 104), (128, 200)], "camvid_mitb0": [(64, 96), (96, 160)]}
+SIZES = {
+    "camvid_resnet18": [(72, 104), (128, 200)],
+    "camvid_mitb0": [(64, 96), (96, 160)],
+    "camvid_lite0": [(64, 96), (96, 160)],
+}
 CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes]
 
 
