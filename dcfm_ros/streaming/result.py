@@ -27,7 +27,8 @@ class Segmentation:
     stage_ms: wall time of each of STAGES: "prepare" (resizing), "shallow" (Enc_lo), "motion" (what moved or changed
     since the keyframe), "common" (Enc_hi; 0 on other frames, and where it runs beside the stream), "align" (moving the
     common feature) and "decide" (fusion, head, logits to ids at the frame's size). On a GPU "decide" includes the wait
-    for the stages before.
+    for the stages before; OpenVINO and ONNX Runtime run all of a frame's network in one call, which counts as "common"
+    on a keyframe and as "decide" on another frame.
     background_ms: how long the common feature took that is used from this frame on, beside the stream; else 0.
     """
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
 from dcfm_ros.deploy.parts import Parts, inference_parts
+from dcfm_ros.imaging.motion import Motion
 from dcfm_ros.model import create_model
 
 IDS_SIZE = (150, 203)  # more than a band of rows, and no multiple of one
@@ -40,7 +41,7 @@ def made(name: str, size: tuple[int, int] | None = None) -> Network:
     model = create_model(name)
     with torch.no_grad():  # random weights give nearly equal logits: larger ones make clear winners
         model.head[-1].weight.mul_(50)
-    graphs = onnx_graphs(model, size, IDS_SIZE)
+    graphs = onnx_graphs(model, size, IDS_SIZE, joined=True)
     return Network(graphs, inference_parts(model))
 
 
@@ -58,6 +59,24 @@ def inputs_of(parts: Parts, size: tuple[int, int]) -> tuple[torch.Tensor, torch.
 
 def assert_equal(found: np.ndarray, expected: torch.Tensor) -> None:
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "size"), CASES)
+@torch.inference_mode()
+def test_whole_frames_in_one_graph_are_their_parts(
+    networks: dict[str, Network], name: str, size: tuple[int, int]
+) -> None:
+    network = networks[name]
+    image, shallow, common = inputs_of(network.parts, size)
+    own, logits = network.run("keyframe", image=image)
+    assert_equal(own, common)
+    assert_equal(logits, network.parts.logits(common, shallow))
+    frame, frames_own = image.flip(2).contiguous(), network.parts.shallow(image.flip(2))
+    [reused] = network.run("reused", image=frame, common=common)
+    assert_equal(reused, network.parts.logits(common, frames_own))
+    grid = 0.9 * torch.from_numpy(Motion(None).grid(tuple(common.shape[2:])))[None]  # type: ignore[arg-type]
+    [moved] = network.run("moved", image=frame, common=common, grid=grid)
+    assert_equal(moved, network.parts.logits(network.parts.align(common, grid), frames_own))
 
 
 @torch.inference_mode()
