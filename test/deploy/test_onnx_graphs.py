@@ -124,6 +124,9 @@ def test_names_of_inputs_and_outputs(networks: dict[str, Network], name: str) ->
         "align": (["common", "grid"], ["aligned"]),
         "change": (["shallow", "reference"], ["change"]),
         "decide": (["common", "shallow"], ["ids", "confidence"]),
+        "keyframe": (["image"], ["common", "logits"]),
+        "reused": (["image", "common"], ["logits"]),
+        "moved": (["image", "common", "grid"], ["logits"]),
     }
     found = {}
     for part, content in networks[name].graphs.items():
