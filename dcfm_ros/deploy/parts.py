@@ -130,11 +130,10 @@ class FineLogitsPart(nn.Module):
         assert isinstance(model.fusion, FineFusion)
         self.fusion = model.fusion
         self.head = model.head
-        self.mix = _conv1x1(model.fusion.conv.weight[:, model.config.common_channels :], None)
 
     def forward(self, common: Tensor, shallow: Tensor) -> Tensor:
-        joined = self.fusion.enlarged(common, shallow) + self.mix(self.fusion.independent(shallow))
-        return self.head(self.fusion.spread_out(F.relu(joined)))
+        independent = self.fusion.independent(shallow, (common.shape[2], common.shape[3]), False)
+        return self.head(self.fusion.join_halves(common, independent))
 
 
 class KeyframePart(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,13 +20,18 @@ def create_fusion(config: ModelConfig) -> FeatureFusion | FineFusion | Addition:
 
 
 class _Fusion(nn.Module):
-    """What fusions share: how they read the independent feature."""
+    """What fusions share: they read the independent feature, which several common ones may then be joined with."""
 
     conv: nn.Conv2d
+    join: Callable[[Tensor, Tensor], Tensor]
 
     def __init__(self, shallow_channels: int) -> None:
         super().__init__()
         self.shallow_channels = shallow_channels
+
+    def forward(self, common: Tensor, shallow: Tensor, resize_first: bool) -> Tensor:
+        """Both features as one; see the class."""
+        return self.join(common, self.independent(shallow, (common.shape[2], common.shape[3]), resize_first))
 
     def independent(self, shallow: Tensor, size: tuple[int, int], resize_first: bool) -> Tensor:
         """F_in on the common feature's grid: (B, C, H/4, W/4) -> (B, shallow_channels, *size)."""
@@ -47,13 +54,13 @@ class FeatureFusion(_Fusion):
         self.conv = nn.Conv2d(common_channels + shallow_channels, common_channels, 1)
         self.norm = nn.BatchNorm2d(common_channels)
 
-    def forward(self, common: Tensor, shallow: Tensor, resize_first: bool) -> Tensor:
-        independent = self.independent(shallow, (common.shape[2], common.shape[3]), resize_first)
+    def join(self, common: Tensor, independent: Tensor) -> Tensor:
+        """F_co and what `independent` gives, as one feature."""
         joined = self.conv(torch.cat([common, independent], dim=1))
         return F.normalize(F.relu(self.norm(joined), inplace=True), dim=1)
 
 
-class FineFusion(nn.Module):
+class FineFusion(_Fusion):
     """The FFM on F_in's grid, which is finer than F_co's, and a depthwise 3x3 convolution with a shortcut behind it.
 
     common: (B, C', h, w), L2-normalised; shallow: (B, C, H/4, W/4), raw, of which the first `shallow_channels` are read
@@ -64,31 +71,30 @@ class FineFusion(nn.Module):
     """
 
     def __init__(self, common_channels: int, shallow_channels: int, width: int) -> None:
-        super().__init__()
+        super().__init__(shallow_channels)
         self.common_channels = common_channels
-        self.shallow_channels = shallow_channels
         self.conv = nn.Conv2d(common_channels + shallow_channels, width, 1)
         self.norm = nn.BatchNorm2d(width)
         self.spread = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
         self.spread_norm = nn.BatchNorm2d(width)
 
-    def forward(self, common: Tensor, shallow: Tensor, resize_first: bool) -> Tensor:
-        """resize_first makes no difference, as F_in is not resized."""
-        of_common, of_shallow = self.conv.weight.split([self.common_channels, self.shallow_channels], dim=1)
-        joined = self.enlarged(F.conv2d(common, of_common, self.conv.bias), shallow)
-        joined = joined + F.conv2d(self.independent(shallow), of_shallow)
-        return self.spread_out(F.relu(self.norm(joined), inplace=True))
+    def independent(self, shallow: Tensor, size: tuple[int, int], resize_first: bool) -> Tensor:
+        """F_in's half of the convolution: (B, C, H/4, W/4) -> (B, width, H/4, W/4).
 
-    def independent(self, shallow: Tensor) -> Tensor:
-        """What is read of F_in: (B, C, H/4, W/4) -> (B, shallow_channels, H/4, W/4)."""
-        return F.normalize(shallow, dim=1)[:, : self.shallow_channels]
+        size and resize_first make no difference, as F_in is not resized.
+        """
+        read = F.normalize(shallow, dim=1)[:, : self.shallow_channels]
+        return F.conv2d(read, self.conv.weight[:, self.common_channels :])
 
-    def enlarged(self, of_common: Tensor, shallow: Tensor) -> Tensor:
-        """F_co's half, (B, width, h, w), on F_in's grid."""
-        return _resize(of_common, (shallow.shape[2], shallow.shape[3]))
+    def join(self, common: Tensor, independent: Tensor) -> Tensor:
+        """F_co and what `independent` gives, as one feature."""
+        of_common = F.conv2d(common, self.conv.weight[:, : self.common_channels], self.conv.bias)
+        return self.join_halves(of_common, independent)
 
-    def spread_out(self, joined: Tensor) -> Tensor:
-        """What lies beside each place, added to it; then the L2 normalisation."""
+    def join_halves(self, of_common: Tensor, independent: Tensor) -> Tensor:
+        """The same from F_co's half of the convolution, (B, width, h, w)."""
+        joined = _resize(of_common, (independent.shape[2], independent.shape[3])) + independent
+        joined = F.relu(self.norm(joined), inplace=True)
         return F.normalize(F.relu(joined + self.spread_norm(self.spread(joined)), inplace=True), dim=1)
 
 
@@ -101,8 +107,8 @@ class Addition(_Fusion):
         super().__init__(shallow_channels)
         self.conv = nn.Conv2d(shallow_channels, common_channels, 1)
 
-    def forward(self, common: Tensor, shallow: Tensor, resize_first: bool) -> Tensor:
-        independent = self.independent(shallow, (common.shape[2], common.shape[3]), resize_first)
+    def join(self, common: Tensor, independent: Tensor) -> Tensor:
+        """F_co and what `independent` gives, as one feature."""
         return F.normalize(common + self.conv(independent), dim=1)
 
 

@@ -80,21 +80,24 @@ def dcfm_losses(
     batch = labelled.shape[0]
     shallow = model.encode_shallow(torch.cat([neighbour, labelled]))
     common = model.encode_common(shallow)
-    shallow_u, shallow_l = shallow[:batch], shallow[batch:]
     common_u, common_l = common[:batch], common[batch:]
     grid_l, grid_u = (None, None) if grids is None else grids.unbind(1)
+    # What the fusion reads of a frame does not depend on the common feature that it is joined with.
+    order = model.config.resize_first if resize_first is None else resize_first
+    independent = model.fusion.independent(shallow, (common.shape[2], common.shape[3]), order)
+    independent_u, independent_l = independent[:batch], independent[batch:]
     # Separate calls: batch norm takes the statistics of each on its own, as in the paper.
-    fused_l = model.fused_feature(common_l, shallow_l, resize_first)
-    fused_l_reused = model.fused_feature(_moved(common_u, grid_l), shallow_l, resize_first)
+    fused_l = model.fusion.join(common_l, independent_l)
+    fused_l_reused = model.fusion.join(_moved(common_u, grid_l), independent_l)
     logits, logits_reused = model.head(fused_l), model.head(fused_l_reused)
     consistency = distilled = logits.new_zeros((), dtype=torch.float32)
     if options.consistency or neighbour_target is not None:
-        fused_u = model.fused_feature(common_u, shallow_u, resize_first)
+        fused_u = model.fusion.join(common_u, independent_u)
         logits_u = model.head(fused_u)
         if options.consistency:
             consistency = _consistency(fused_l, fused_u, logits, logits_u)
         if neighbour_target is not None:
-            logits_u_reused = model.fuse(_moved(common_l, grid_u), shallow_u, resize_first)
+            logits_u_reused = model.head(model.fusion.join(_moved(common_l, grid_u), independent_u))
             logits, logits_reused = torch.cat([logits, logits_u]), torch.cat([logits_reused, logits_u_reused])
             target = torch.cat([target, neighbour_target])
 
