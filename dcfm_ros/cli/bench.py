@@ -7,25 +7,27 @@ import json
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from dcfm_ros.cli.bench_machine import device_name, measured_energy, peak_memory_mb, versions
-from dcfm_ros.cli.bench_network import Eager, Row, Times, measure
+from dcfm_ros.cli.bench_network import Drive, Eager, measure, published
 from dcfm_ros.cli.bench_recording import recording_table
-from dcfm_ros.cli.bench_streams import Streams, measure_streams
+from dcfm_ros.cli.bench_streams import measure_streams
+from dcfm_ros.cli.bench_tables import budget_line, network_table, pushes_table, stages_table, streams_table
 from dcfm_ros.cli.options import SizeType
 from dcfm_ros.cli.passes import Source, run_pass
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.geometry import network_size
 from dcfm_ros.imaging.motion import ALIGNMENTS, Align
-from dcfm_ros.model import create_model, save_weights
+from dcfm_ros.model import DCFM, create_model, load_weights, save_weights
 from dcfm_ros.recordings.writers import BagWriter
 from dcfm_ros.streaming.backends.base import PRECISIONS, Backend
 from dcfm_ros.streaming.backends.select import BACKENDS, create_backend
@@ -33,9 +35,9 @@ from dcfm_ros.streaming.result import STAGES
 from dcfm_ros.streaming.segmenter import KEYFRAME_MODES, KeyframeMode
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
-RANDOM = "cityscapes_resnet18"
-_SIZES = {RANDOM: (512, 1024)}
-_AT_SPEED = (200, 245)  # frames of the rendered drive
+NETWORKS = ("camvid_lite0", "camvid_resnet18", "cityscapes_resnet18")
+_SIZES = {"cityscapes_resnet18": (512, 1024)}
+_AT_SPEED = (200, 230)  # frames of the rendered drive
 _STREAMS_HZ = 10.0
 
 
@@ -43,7 +45,7 @@ _STREAMS_HZ = 10.0
 @click.option(
     "--weights",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help=f"Default: those that ship, and random ones of {RANDOM}.",
+    help=f"Default: {', '.join(NETWORKS)}; with random weights where none ship.",
 )
 @click.option(
     "--exported",
@@ -52,6 +54,13 @@ _STREAMS_HZ = 10.0
     help="Also a folder that `dcfm export` made of these weights, on each backend.",
 )
 @click.option("--size", type=SizeType(), help="Of the network's input. Default: what the weights were trained at.")
+@click.option(
+    "--camera",
+    type=SizeType(),
+    default="720x1280",
+    show_default=True,
+    help="Of the pictures of whole pushes; the network sees them in their aspect, with as many pixels as --size has.",
+)
 @click.option(
     "--backend",
     "backends",
@@ -65,6 +74,11 @@ _STREAMS_HZ = 10.0
 @click.option("--align", type=click.Choice(ALIGNMENTS), default="flow", show_default=True)
 @click.option("--rounds", default=9, type=click.IntRange(min=1), show_default=True, help="Medians are over so many.")
 @click.option("--rate", default=15.0, show_default=True, help="Hz, of the camera that frame times are taken with.")
+@click.option(
+    "--budget-ms",
+    type=click.FloatRange(0, min_open=True),
+    help="Also say which K is the smallest whose mean push takes no longer.",
+)
 @click.option("--streams", default=0, type=click.IntRange(min=0), help="Also so many cameras at 10 Hz on one device.")
 @click.option("--keyframe-mode", type=click.Choice(KEYFRAME_MODES), default="async", help="Of these cameras.")
 @click.option("--batch/--no-batch", default=False, help="Of these cameras: shallow features of a round in one pass.")
@@ -79,11 +93,13 @@ def command(
     weights: Path | None,
     exported: tuple[Path, ...],
     size: tuple[int, int] | None,
+    camera: tuple[int, int],
     backends: tuple[str, ...],
     precision: tuple[str, ...],
     align: Align,
     rounds: int,
     rate: float,
+    budget_ms: float | None,
     streams: int,
     keyframe_mode: KeyframeMode,
     batch: bool,
@@ -95,29 +111,35 @@ def command(
     training: bool,
     json_file: Path | None,
 ) -> None:
-    """Time every frame in full, in PyTorch eager, against DCFM on the backends, in turns; and a step of training."""
+    """Time the plain published network in PyTorch eager, every frame in full, against DCFM on the backends, in turns:
+    the network, and whole pushes of a camera's pictures. And a step of training.
+    """
     console = Console()
     document: dict[str, Any] = {"device": device_name(), "versions": versions(), "rows": [], "streams": []}
     names = [name for name in BACKENDS if name != "auto"] if "all" in backends else list(backends)
     with tempfile.TemporaryDirectory() as scratch, measured_energy() as energy:
-        for path in [weights] if weights else _cases(Path(scratch)):
+        for path, named in _cases(Path(scratch), weights):
             wanted = [(path, name, one) for name in names for one in precision]
             if path == (weights or DEFAULT_WEIGHTS):
                 wanted += [(folder, name, "auto") for folder in exported for name in names]
             made = list(_made(console, wanted, device, threads, required="all" not in backends))
-            at = size or _SIZES.get(path.stem) or made[0].config.input_size
-            frames = _street(at)
-            torch_device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-            eager = Eager(path, torch_device)
-            rows = [measure(eager, backend, frames, rounds, rate, align) for backend in made]
-            document["rows"] += [asdict(row) for row, _ in rows]
-            console.print(_rows_table([row for row, _ in rows]))
-            for row, times in rows:
-                console.print(_stages_table(row, times))
+            config = made[0].config
+            frames = _street(size or network_size(*config.input_size, config.input_size, config.size_multiple))
+            drive = Drive(frames, _street(camera), rate)
+            plain, own = _networks_in_eager(path, device)
+            measured = [measure(plain, own, backend, named, drive, rounds, align) for backend in made]
+            rows = [row for row, _ in measured]
+            document["rows"] += [asdict(row) for row in rows]
+            console.print(network_table(rows))
+            console.print(pushes_table(rows))
+            for row, pushes in measured:
+                console.print(stages_table(row, pushes))
+                if budget_ms is not None:
+                    console.print(budget_line(row, pushes, budget_ms))
             if streams:
-                measured = measure_streams(made[0], frames, streams, _STREAMS_HZ, seconds, align, keyframe_mode, batch)
-                document["streams"].append(asdict(measured))
-                console.print(_streams_table(measured))
+                found = measure_streams(made[0], frames, streams, _STREAMS_HZ, seconds, align, keyframe_mode, batch)
+                document["streams"].append(asdict(found))
+                console.print(streams_table(found))
     document |= {"peak_memory_mb": peak_memory_mb(), "energy": asdict(energy)}
     console.print(f"{document['device']}; {', '.join(f'{name} {v}' for name, v in document['versions'].items())}")
     told = f"{energy.joules:.0f} J in all ({energy.source})" if energy.joules is not None else "energy is not told here"
@@ -135,15 +157,32 @@ def command(
         console.print(training_table(device, threads))
 
 
-def _cases(folder: Path) -> Iterator[Path]:
-    """The weights that ship, and random ones of a network for larger pictures."""
-    yield DEFAULT_WEIGHTS
-    torch.manual_seed(0)
-    model = create_model(RANDOM)
-    with torch.no_grad():  # random weights give nearly equal logits, whose order any rounding changes
-        model.head[-1].get_parameter("weight").mul_(50)
-    save_weights(model, folder / f"{RANDOM}.safetensors")
-    yield folder / f"{RANDOM}.safetensors"
+def _cases(folder: Path, weights: Path | None) -> Iterator[tuple[Path, str]]:
+    """Weights files, each with what rows call it: the one that was asked for, or the one of each of NETWORKS that
+    ships, and random ones where none does.
+    """
+    if weights is not None:
+        yield weights, weights.name
+        return
+    for name in NETWORKS:
+        if name == DEFAULT_WEIGHTS.stem:
+            yield DEFAULT_WEIGHTS, DEFAULT_WEIGHTS.name
+            continue
+        torch.manual_seed(0)
+        model = create_model(name)
+        model.config = replace(model.config, input_size=_SIZES.get(name, model.config.input_size))
+        with torch.no_grad():  # random weights give nearly equal logits, whose order any rounding changes
+            model.head[-1].get_parameter("weight").mul_(50)
+        save_weights(model, folder / f"{name}.safetensors")
+        yield folder / f"{name}.safetensors", "random"
+
+
+def _networks_in_eager(weights: Path, device: str) -> tuple[Eager, Eager]:
+    """The published network that these weights are measured against, and their own; the same where they are its."""
+    on = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    own = Eager(load_weights(weights), on)
+    config = published(own.model.config)
+    return own if config == own.model.config else Eager(DCFM(config), on), own
 
 
 def _made(
@@ -168,68 +207,11 @@ def _made(
         raise ValueError(f"no backend of {', '.join(name for _, name, _ in wanted)} runs on device {device!r}")
 
 
+@cache
 def _street(size: tuple[int, int]) -> list[Frame]:
     """Consecutive frames of a rendered drive at speed, of this size."""
     drive = StreetDrive(StreetConfig(seed=0, frames=300, height=size[0], width=size[1]))
     return [drive.frame(index) for index in range(*_AT_SPEED)]
-
-
-def _rows_table(rows: Sequence[Row]) -> Table:
-    """Times as ratios to the plain full network of the same run."""
-    first = rows[0]
-    title = f"{first.config}, {first.size[0]}x{first.size[1]}"
-    table = Table(box=None, header_style="bold", title=title, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
-    for heading in ("full ms", "other ms", "full", "other", "K=5", "K=10", "async", "sync", "agrees"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    eager_ms = statistics.median(row.full_eager_ms for row in rows)
-    table.add_row("eager", f"{eager_ms:.1f}", "", "1.00", "", "1.0x", "1.0x", "", "", "")
-    for row in rows:
-        table.add_row(
-            f"{row.backend} {row.precision}",
-            f"{row.full_ms:.1f}",
-            f"{row.other_ms:.1f}",
-            f"{row.full_ms / row.full_eager_ms:.2f}",
-            f"{row.other_ms / row.full_eager_ms:.3f}",
-            f"{row.k5_speedup:.1f}x",
-            f"{row.k10_speedup:.1f}x",
-            f"{row.p99_over_p50:.1f}",
-            f"{row.sync_p99_over_p50:.1f}",
-            f"{row.mask_agreement:.2%}",
-        )
-    table.caption = (
-        "eager: the plain network in PyTorch, every frame in full. other: frames that reuse a keyframe's features, "
-        f"align={first.align}. async, sync: p99/p50 of frame times at K=5 and {first.rate_hz:g} Hz. agrees: with "
-        "eager's masks, in full."
-    )
-    return table
-
-
-def _stages_table(row: Row, times: Times) -> Table:
-    table = Table(box=None, header_style="bold", title=f"{row.backend} {row.precision}, K=5 at {row.rate_hz:g} Hz, ms")
-    for column in ("frame", "stage"):
-        table.add_column(column)
-    for column in ("p50", "p95", "p99"):
-        table.add_column(column, justify="right")
-    for kind, stage, *values in times.percentiles():
-        table.add_row(kind, stage, *(f"{value:.1f}" for value in values))
-    return table
-
-
-def _streams_table(streams: Streams) -> Table:
-    how = f"{streams.keyframe_mode} keyframes{', in batches' if streams.batch else ''}"
-    title = f"{streams.cameras} cameras at {streams.rate_hz:g} Hz, K=5, {how}"
-    table = Table(box=None, header_style="bold", title=title)
-    for column in ("camera", "processed", "dropped"):
-        table.add_column(column, justify="right")
-    for camera, (processed, dropped) in enumerate(zip(streams.processed, streams.dropped, strict=True)):
-        table.add_row(str(camera), str(processed), str(dropped))
-    p50, p95, p99 = streams.latency_ms
-    table.caption = (
-        f"from arrival to mask: p50 {p50:.0f}, p95 {p95:.0f}, p99 {p99:.0f} ms; "
-        f"most keyframes of a round: {streams.most_keyframes}"
-    )
-    return table
 
 
 def _node_overhead(device: str, threads: int) -> str:
