@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import asdict
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +14,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dcfm_ros.cli.labelled import dataset_options, make_room, only_frames, opened
 from dcfm_ros.cli.options import backend_options, stream_options
-from dcfm_ros.datasets.dataset import Clip, Dataset
+from dcfm_ros.datasets.dataset import Dataset
 from dcfm_ros.datasets.one_clip import OneClip
-from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
 from dcfm_ros.evaluation.disturbances import DISTURBANCES, disturbance_names
 from dcfm_ros.evaluation.report.files import write_whole
 from dcfm_ros.evaluation.runs import Evaluation, Reference, evaluate, steps
@@ -29,7 +26,6 @@ from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_DEFAULT_SPLIT = "val"
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
@@ -43,14 +39,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.argument("root", metavar="[DATASET]", required=False, type=_FOLDER)
 @click.option("--images", type=_FOLDER, help="Frames of one clip, each following the last in the order of their names.")
 @click.option("--labels", type=_FOLDER, help="8-bit PNGs of class ids with equal stems; some may lack.")
-@click.option(
-    "--kind",
-    type=click.Choice(("auto", *KINDS, FOLDER)),
-    help="Of DATASET. auto, the default: cityscapes has leftImg8bit*/, camvid id2id.txt, vspw data/ and lists of "
-    "clips, folder images/ and labels/.",
-)
-@click.option("--split", help=f"Of DATASET. Default: {_DEFAULT_SPLIT}, and none of a folder.")
-@click.option("--only", default="*", show_default=True, help="Only the frames whose stem matches this pattern.")
+@dataset_options
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @click.option("--mode", type=click.Choice(MODES), default="causal", show_default=True)
 @stream_options
@@ -113,17 +102,16 @@ def command(
         )
     classes = StreamSegmenter(network).labels
     if root is not None:
-        kind = kind_of(root, split or "") if kind in (None, "auto") else kind
-        split = split or ("" if kind == FOLDER else _DEFAULT_SPLIT)
-        dataset = open_dataset(kind, root, split, classes)
+        dataset: Dataset
+        dataset, kind, split = opened(root, kind, split, classes)
     else:
         assert images is not None and labels is not None
         dataset = OneClip(images, labels, classes)
-    dataset = _only(dataset, only)
+    dataset = only_frames(dataset, only)
     if mode == "full":
         keyframe_interval, schedule, stream = 1, None, partial(StreamSegmenter)
     if json_file is not None:
-        _make_room(json_file)
+        make_room(json_file)
 
     runs: dict[str, Evaluation] = {}
     with Progress(transient=True) as progress:
@@ -159,20 +147,6 @@ def command(
         write_whole(json_file, json.dumps(_document(runs) | ran, indent=2) + "\n")
 
 
-def _only(dataset: Dataset, pattern: str) -> Dataset:
-    """The data set with the frames alone whose stem matches; the others are missing frames."""
-
-    def kept(clip: Clip) -> Clip:
-        frames = {n: path for n, path in zip(clip.numbers, clip.frames, strict=True) if fnmatch(path.stem, pattern)}
-        return Clip.of(clip.name, frames, {clip.numbers[i]: path for i, path in clip.labels.items()}, clip.step)
-
-    selected = copy(dataset)
-    selected.clips = tuple(clip for clip in map(kept, dataset.clips) if len(clip))
-    if not selected.clips:
-        raise click.UsageError(f"no image in {dataset.root} has a stem like {pattern}")
-    return selected
-
-
 def _document(runs: dict[str, Evaluation]) -> dict[str, Any]:
     """The scores of the first run, and the mIoU of each disturbance."""
     name, first = next(iter(runs.items()))
@@ -180,19 +154,6 @@ def _document(runs: dict[str, Evaluation]) -> dict[str, Any]:
     means = {"mIoU": scores.pop("miou"), "mIoU_present": scores.pop("miou_present"), "wIoU": scores.pop("wiou")}
     disturbed = {name: result.miou for name, result in runs.items() if name}
     return means | scores | {"disturb": name or None, "disturbed": disturbed}
-
-
-def _make_room(path: Path) -> None:
-    """Make the folder of a file that is written after the run, and see before it that it can be.
-
-    Raises OSError when it cannot.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OSError(f"{path} cannot be written ({error.strerror}); expected a folder to write in") from error
 
 
 def _show(runs: dict[str, Evaluation], mode: str, strays: Mapping[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -42,7 +43,8 @@ class Evaluation:
 
     mvc8, mvc16: consistency over 8 and 16 frames; None where labels are sparse or no run of them is long enough.
     frames, labelled: in the data set, whether or not a frame had to be run. keyframes: passes of the deep encoder.
-    seconds: wall time of the segmenter alone. ms_per_frame: the mean over the frames that were run.
+    seconds: wall time of the segmenter alone. ms_per_frame: the mean over the frames that were run. keyframe_ms,
+    other_ms: medians over the frames that brought a keyframe and over the others; None without any.
     """
 
     miou: float
@@ -60,6 +62,8 @@ class Evaluation:
     keyframes: int
     seconds: float
     ms_per_frame: float
+    keyframe_ms: float | None
+    other_ms: float | None
 
 
 def evaluate(
@@ -121,6 +125,8 @@ def evaluate(
         keyframes=run.keyframes,
         seconds=run.seconds,
         ms_per_frame=1e3 * run.seconds / run.pushed,
+        keyframe_ms=run.median_ms(True),
+        other_ms=run.median_ms(False),
     )
 
 
@@ -179,6 +185,7 @@ class _Run:
         self.keyframes = 0
         self.seconds = 0.0
         self.pushed = 0
+        self._push_ms: dict[bool, list[float]] = {True: [], False: []}
 
     def dense(self) -> Iterator[None]:
         """Every frame in its order; yields after each."""
@@ -231,10 +238,17 @@ class _Run:
     def _timed(self, step: Callable[..., list[Segmentation]], *frame: Frame) -> list[Segmentation]:
         began = time.perf_counter()
         results = step(*frame)
-        self.seconds += time.perf_counter() - began
+        took = time.perf_counter() - began
+        self.seconds += took
         self.pushed += len(frame)
         self.keyframes += sum(result.is_keyframe for result in results)
+        if frame:
+            self._push_ms[any(result.is_keyframe for result in results)].append(took * 1e3)
         return results
+
+    def median_ms(self, of_keyframes: bool) -> float | None:
+        """Of the frames that brought a keyframe, or of the others; None without any."""
+        return statistics.median(self._push_ms[of_keyframes]) if self._push_ms[of_keyframes] else None
 
     def _take(self, results: list[Segmentation], waiting: deque[np.ndarray | None]) -> None:
         """Hold an ordinary run's masks against the labels of the same frames, which wait in their order."""
