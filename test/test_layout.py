@@ -23,16 +23,20 @@ MAX_LINES = 450
 # What each part may import of the others: of a whole part, or of one module. No arrow runs up: a part names only parts
 # above its own line. The plain data (the version, and where the weights are) is everybody's.
 MAY_IMPORT = {
+    "processes": set[str](),
     "model": set[str](),
     "imaging": set[str](),
     "deploy": {"model"},
     "streaming": {"model", "imaging", "deploy"},
     "recordings": {"imaging"},
     "datasets": {"imaging"},
-    "evaluation": {"streaming", "datasets", "recordings", "imaging"},
+    "evaluation": {"streaming", "datasets", "recordings", "imaging", "processes"},
     "training": {"model", "datasets", "imaging", "evaluation.metrics"},
-    "node": {"streaming", "imaging", "recordings"},
-    "cli": {"model", "imaging", "deploy", "streaming", "recordings", "datasets", "evaluation", "training", "node"},
+    "node": {"streaming", "imaging", "recordings", "processes"},
+    "cli": {
+        *("model", "imaging", "deploy", "streaming", "recordings", "datasets", "evaluation", "training", "node"),
+        "processes",
+    },
 }
 PLAIN_DATA = ("", "weights")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
+from dcfm_ros.processes import start
 from dcfm_ros.training.recipe import Recipe, SourceRecipe
 
 _WORKERS = (0, 2)
@@ -68,6 +69,7 @@ def _measured(folder: Path, workers: int, environment: dict[str, str]) -> tuple[
 
 def _dcfm(environment: dict[str, str], *arguments: str) -> None:
     command = [sys.executable, "-m", "dcfm_ros.cli.main", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"dcfm {' '.join(arguments)} failed: {done.stderr or done.stdout}")
+    with start(command, environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        said, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"dcfm {' '.join(arguments)} failed: {said}")

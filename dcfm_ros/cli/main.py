@@ -8,6 +8,7 @@ import sys
 import click
 
 from dcfm_ros import __version__
+from dcfm_ros.processes import end_with_parent
 
 COMMANDS = {
     "models": "The configurations that exist.",
@@ -54,6 +55,7 @@ def _dcfm() -> None:
 
 def main() -> None:
     """Entry point. Errors of the package (ValueErrors) and of files are shown without a traceback; exit code 1."""
+    end_with_parent()
     try:
         _dcfm.main(prog_name="dcfm")
     except (ValueError, OSError) as error:

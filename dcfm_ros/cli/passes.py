@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcfm_ros.processes import start
+
 _DDS_PROFILE = "fastdds_large_images.xml"
 _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 20.0
@@ -110,9 +112,9 @@ def _process(
 ) -> Iterator[subprocess.Popen[str]]:
     """A process in a group of its own: Ctrl-C reaches this program alone, which then ends them in order."""
     with (output / f"{module}.log").open("w") as log:
-        process = subprocess.Popen(
+        process = start(
             [*_module(module), *arguments],
-            env=environment,
+            environment,
             stdout=subprocess.PIPE if module == "recorder" else log,
             stderr=log,
             text=True,
@@ -162,7 +164,7 @@ def _play(
     environment: dict[str, str],
 ) -> None:
     """Run the player to its end, or until there is nobody left to play to: it would look for a node for a minute."""
-    with subprocess.Popen([*_module("player"), *options], env=environment) as player:
+    with start([*_module("player"), *options], environment) as player:
         try:
             while player.poll() is None:
                 _check_alive(recorder, node, output)

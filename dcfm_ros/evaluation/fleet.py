@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from dcfm_ros.evaluation.report.files import write_whole
+from dcfm_ros.processes import start
 
 State = Literal["done", "done before", "failed", "interrupted"]
 
@@ -141,9 +142,8 @@ class LocalWorkers:
         arguments = _begin(job, self._threads)
         with (job.folder / LOG).open("wb") as log:
             # A session of its own: Ctrl-C reaches this program alone, which then ends each job once.
-            process = subprocess.Popen(
-                [sys.executable, "-m", job.module, *arguments], stdout=log, stderr=log, start_new_session=True
-            )
+            command = [sys.executable, "-m", job.module, *arguments]
+            process = start(command, stdout=log, stderr=log, start_new_session=True)
             self._processes.add(process)
             if self._is_interrupted.is_set():  # just before the process was one of those that are told
                 process.send_signal(signal.SIGINT)

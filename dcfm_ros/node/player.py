@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dcfm_ros.node.playback import Player, Shot, pace, shots
 from dcfm_ros.node.shutdown import shut_down
+from dcfm_ros.processes import end_with_parent
 from dcfm_ros.recordings import Recording, open_recording
 from dcfm_ros.recordings.background import read_ahead
 from dcfm_ros.recordings.open import is_bag
@@ -98,6 +99,7 @@ def play(
 
 def main() -> int:
     """Entry point: 1 with one line on stderr when the input or the node is not as it should be, 130 after Ctrl-C."""
+    end_with_parent()
     try:
         play.main(prog_name="segmentation_player")
     except (ValueError, OSError) as error:

@@ -23,6 +23,7 @@ from sensor_msgs.msg import Image
 
 from dcfm_ros.node.messages import stamp_ns
 from dcfm_ros.node.shutdown import shut_down
+from dcfm_ros.processes import end_with_parent
 from dcfm_ros.recordings.writers import MaskWriter, VideoWriter
 from dcfm_ros.streaming.timing import TIMING_COLUMNS, read_timing, timing_row
 
@@ -151,6 +152,7 @@ def record(output: Path, rate: float, pictures: bool) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point: 0 after an interrupt."""
+    end_with_parent()
     arguments = sys.argv if args is None else args
     rclpy.init(args=arguments)
     try:

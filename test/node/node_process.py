@@ -25,6 +25,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from dcfm_ros.node.messages import image_message, stamp_ns
+from dcfm_ros.processes import start
 from dcfm_ros.streaming.timing import Timing, read_timing
 
 SMALL = {"input_size": "[64, 96]"}
@@ -38,9 +39,9 @@ class NodeProcess:
         settings = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
         self._log = log
         with log.open("w") as file:
-            self.process = subprocess.Popen(
+            self.process = start(
                 [sys.executable, "-m", "dcfm_ros.node.segmentation_node", "--ros-args", *settings],
-                env=environment,
+                environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -86,3 +91,39 @@ def test_a_player_without_a_recording_says_so(tmp_path: Path, capfd: pytest.Capt
     said = capfd.readouterr().err
     assert "not_a_video.mp4" in said
     assert "Traceback" not in said
+
+
+def test_a_pass_that_is_killed_leaves_no_process_behind(drive: Source, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from dcfm_ros.cli.passes import Source, run_pass\n"
+        "source = Source(Path(sys.argv[1]), 15, 12)\n"
+        "parameters = {'backend': 'torch', 'num_threads': 1, 'mode': 'full', 'input_size': '[480, 640]'}\n"
+        "run_pass(source, Path(sys.argv[2]), 'test', parameters, lossless=True, pictures=True)"
+    )
+    mark = f"PASS_THAT_IS_KILLED={tmp_path}"
+    command = [sys.executable, "-c", code, str(drive.path), str(tmp_path / "out")]
+    with subprocess.Popen(command, env=os.environ | dict([mark.split("=")]), stdout=subprocess.DEVNULL) as killed:
+        wait_until(lambda: list((tmp_path / "out" / "masks").glob("*.png")), "a mask")
+        assert len(marked(mark)) == 4
+        killed.kill()
+    wait_until(lambda: not marked(mark), "the end of player, node and recorder")
+    assert (tmp_path / "out" / "timing.csv").is_file()
+
+
+def marked(variable: str) -> list[str]:
+    """The processes that have it."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if variable in (process / "environ").read_text().split("\0"):
+                found.append((process / "cmdline").read_text())
+        except (OSError, UnicodeDecodeError):
+            continue
+    return found
+
+
+def wait_until(condition: Any, what: str) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from itertools import count
@@ -22,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from dcfm_ros.processes import start
 from soak.camera import RobotCamera
 from soak.robot import Doing, Robot, quiet
 
@@ -110,7 +110,7 @@ def read_slowly(robot: Robot, cameras: Sequence[RobotCamera], environment: dict[
     rng = robot.random
     while True:
         names = [camera.name for camera in cameras]
-        reader = subprocess.Popen([sys.executable, "-m", "soak.reader", *names], env=environment)
+        reader = start([sys.executable, "-m", "soak.reader", *names], environment)
         try:
             yield rng.uniform(5, 15)
             for _ in range(3):

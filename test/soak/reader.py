@@ -8,6 +8,7 @@ import time
 import rclpy
 from rclpy.qos import QoSProfile
 
+from dcfm_ros.processes import end_with_parent
 from soak.mischief import TOPICS
 from soak.robot import quiet
 
@@ -16,6 +17,7 @@ _SECONDS_A_MESSAGE = 0.2
 
 def main(cameras: list[str]) -> None:
     """cameras: their names; a single one's is empty."""
+    end_with_parent()
     rclpy.init()
     node = rclpy.create_node("slow_reader")
     quiet(node)

@@ -14,6 +14,7 @@ import click
 
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.model import DCFM, model_config, save_weights
+from dcfm_ros.processes import start
 from dcfm_ros.recordings.writers import BagWriter
 
 _SIZE = (120, 160)
@@ -34,7 +35,7 @@ def soak_recording(frames: int) -> None:
         options = ["--output", str(folder / "out"), "--weights", str(folder / "tiny.safetensors")]
         began = time.monotonic()
         with (folder / "log").open("w") as log:
-            process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.STDOUT)
+            process = start([*command, *options], stdout=log, stderr=subprocess.STDOUT)
             memory = _watched(process, folder / "out" / "masks")
         seconds = time.monotonic() - began
         masks = len(list((folder / "out" / "masks").glob("*.png")))
