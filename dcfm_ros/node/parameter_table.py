@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +32,30 @@ class Parameter:
     read_only: bool = False
     per_camera: bool = False
 
+    def taken(self, value: Any) -> Any:
+        """A value as the type that is declared, where its meaning is plain; anything else as it is.
+
+        YAML's ways to write none, which ROS gives as None or as text, are the default, which is none or as good. An
+        integer is a number, as is text that holds one; one text is a list of one.
+        """
+        is_list = isinstance(value, (list, tuple, array))
+        values = list(value) if is_list else [value]
+        none = (None, *_NONE) if isinstance(self.default, str) else (None, *_NONE, "")
+        if all(each in none for each in values):
+            return self.default
+        kind = type(_first(self.default))
+        converted = [_as(kind, each) for each in values]
+        if isinstance(self.default, list):
+            return converted if is_list or kind is str else value
+        return value if is_list else converted[0]
+
     def problem_with(self, value: Any) -> str:
         """Why `value` is refused, as a sentence; empty when it is allowed."""
+        is_list, kind = isinstance(value, (list, tuple, array)), type(_first(self.default))
+        values = list(value) if is_list else [value]
+        if is_list != isinstance(self.default, list) or any(type(each) is not kind for each in values):
+            expected = _LISTS[kind] if isinstance(self.default, list) else _SINGLES[kind]
+            return f"{self.name} is {values if is_list else value!r}; expected {expected}"
         if self.choices and value not in self.choices:
             return f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}"
         if isinstance(self.default, list) and self.default != [""] and len(value) != len(self.default):
@@ -42,6 +65,40 @@ class Parameter:
             if not all(self.minimum <= number <= self.maximum for number in numbers):
                 return f"{self.name} is {value}; expected {self.minimum} to {self.maximum}"
         return ""
+
+
+_NONE = ("~", "null", "Null", "NULL")
+"""What YAML calls null; ROS reads it as text."""
+
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_SINGLES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+_LISTS = {str: "a list of texts", int: "a list of whole numbers", float: "a list of numbers"}
+
+
+def _first(default: Any) -> Any:
+    return default[0] if isinstance(default, list) else default
+
+
+def _as(kind: type, value: Any) -> Any:
+    """One value as another kind where it is the same in all but form; else as it is."""
+    if isinstance(value, (bool, kind)):
+        return value
+    if kind is bool:
+        return _TRUTHS.get(value.lower(), value) if isinstance(value, str) else value
+    if kind is str or not isinstance(value, (str, int, float)):
+        return value
+    try:
+        number = float(value)
+        if kind is float:
+            return number
+        whole = int(value) if isinstance(value, str) and not _is_fraction(value) else int(number)
+    except (ValueError, OverflowError):
+        return value
+    return whole if whole == number and -(2**63) <= whole < 2**63 else value
+
+
+def _is_fraction(text: str) -> bool:
+    return any(sign in text.lower() for sign in ".e")
 
 
 PARAMETERS = (
@@ -218,7 +275,7 @@ PARAMETERS = (
         [0, 0],
         "Height and width of what is published, by nearest pixels; [0, 0]: the image's own.",
         minimum=0,
-        maximum=65536,
+        maximum=8192,
         changeable=True,
         per_camera=True,
     ),

@@ -9,6 +9,7 @@ from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
 
 from dcfm_ros.node.parameter_table import PARAMETERS, Parameter
 from dcfm_ros.node.settings import PER_CAMERA, CameraSettings, Settings, as_setting
@@ -19,8 +20,7 @@ def declare(node: Node, configured: Callable[[], bool], apply: Callable[[Mapping
 
     configured: tells whether the node holds what was built from its parameters. apply: called with the changeable
     parameters that change together, by name; it raises ValueError, with nothing changed, for values that do not fit.
-    Raises ValueError for names of cameras that ROS does not allow in topics, and rclpy's InvalidParameterValueException
-    for any other bad initial value.
+    Raises ValueError, in a sentence, for a bad initial value.
     """
     rows: dict[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 
@@ -39,14 +39,40 @@ def declare(node: Node, configured: Callable[[], bool], apply: Callable[[Mapping
                 return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    node.add_on_set_parameters_callback(check)
+    def take(changes: Sequence[RosParameter]) -> list[RosParameter]:
+        return [_taken(rows[change.name], change) if change.name in rows else change for change in changes]
+
     for parameter in PARAMETERS:
-        node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+        _declare(node, parameter, parameter.default)
     cameras = _camera_names(node.get_parameter("cameras").value)
     for name, parameter in _own_rows(cameras):
         rows[name] = replace(parameter, name=name)
-        node.declare_parameter(name, node.get_parameter(parameter.name).value, _descriptor(rows[name]))
+        _declare(node, rows[name], node.get_parameter(parameter.name).value)
+    if hasattr(node, "add_pre_set_parameters_callback"):  # not in Humble, where a change must have the type declared
+        node.add_pre_set_parameters_callback(take)
+    node.add_on_set_parameters_callback(check)
     return cameras
+
+
+def _declare(node: Node, parameter: Parameter, otherwise: Any) -> None:
+    """Declare a parameter with what was given for it, in any form whose meaning is plain.
+
+    otherwise: its value where nothing was given.
+    """
+    node.declare_parameter(parameter.name, otherwise, ParameterDescriptor(dynamic_typing=True))
+    value = parameter.taken(node.get_parameter(parameter.name).value)
+    node.undeclare_parameter(parameter.name)
+    if problem := parameter.problem_with(value):
+        raise ValueError(problem)
+    node.declare_parameter(parameter.name, value, _descriptor(parameter), ignore_override=True)
+
+
+def _taken(parameter: Parameter, change: RosParameter) -> RosParameter:
+    """A change as the type that is declared, where its meaning is plain. One without a value is left to rclpy."""
+    value = parameter.taken(change.value)
+    if change.value is None or parameter.problem_with(value):
+        return change
+    return RosParameter(change.name, RosParameter.Type.from_parameter_value(parameter.default), value)
 
 
 def read_settings(node: Node, cameras: Sequence[str]) -> Settings:
