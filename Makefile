@@ -58,6 +58,7 @@ bench: $(ready) ## Measure latency on this machine
 soak: $(ready) ## Run the node for MINUTES under everything a robot does
 	@PYTHONPATH=test:test/node $(bin)/python -m soak --minutes $(MINUTES)
 	@PYTHONPATH=test $(bin)/python -m soak.recording
+	@FUZZ_EXAMPLES=2000 $(bin)/python -m pytest test/node/test_node_requests.py -k fuzz
 
 clean: ## Remove caches and what builds and the demo left; .venv and runs/ stay
 	@rm -rf build install log dist demo_output soak_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

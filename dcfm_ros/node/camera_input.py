@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,13 @@ from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_profile_
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from dcfm_ros.node.messages import stamp_ns
+
 _MATCHING = "best_available"
 """ROS 2's own word for a reliability that follows the publishers, which not all of its versions know."""
+
+_KEPT_INFOS = 16
+"""Calibrations that are kept, as a camera may change its binning while a frame is under way."""
 
 _RELIABILITIES = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 
@@ -21,7 +27,6 @@ class CameraInput:
     """Subscribes to `image` and `camera_info`, or to `<camera>/image` and so on where cameras have names.
 
     on_image: called with each message; it only hands the message on.
-    info: the newest sensor_msgs/CameraInfo, or None.
     """
 
     def __init__(self, node: Node, camera: str, on_image: Callable[[Image | CompressedImage], None]) -> None:
@@ -32,7 +37,7 @@ class CameraInput:
         self._infos: Any = None
         self._kind: type = Image
         self._reliability = ReliabilityPolicy.BEST_EFFORT
-        self.info: CameraInfo | None = None
+        self._recent_infos: deque[CameraInfo] = deque(maxlen=_KEPT_INFOS)
 
     def subscribe(self, transport: str) -> str:
         """Begin to take messages. transport: "raw" or "compressed". Returns the topic."""
@@ -54,7 +59,17 @@ class CameraInput:
         for subscription in (self._images, self._infos):
             if subscription is not None:
                 self._node.destroy_subscription(subscription)
-        self._images = self._infos = self.info = None
+        self._images = self._infos = None
+        self._recent_infos.clear()
+
+    def info(self, stamp: int) -> CameraInfo | None:
+        """The calibration that came with the image of a stamp in ns, or else the newest; None where there is none.
+
+        Safe to call from any thread.
+        """
+        infos = list(self._recent_infos)
+        of_image = (info for info in reversed(infos) if stamp_ns(info.header) == stamp)
+        return next(of_image, infos[-1] if infos else None)
 
     def follow_publishers(self) -> None:
         """Subscribe anew where the publishers have become reliable, or no longer are: to be called now and then."""
@@ -114,4 +129,4 @@ class CameraInput:
         return _RELIABILITIES[value]
 
     def _on_info(self, info: CameraInfo) -> None:
-        self.info = info
+        self._recent_infos.append(info)

@@ -47,17 +47,8 @@ class Received:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What came of a message. frame: the whole picture; segmentation: of the part that is looked at."""
-
-    received: Received
-    frame: Frame
-    segmentation: Segmentation
-
-
-@dataclass(frozen=True)
 class Look:
-    """How results are shown."""
+    """How a camera's frames are looked at, and their results shown."""
 
     view: View
     labels: LabelSet
@@ -65,12 +56,25 @@ class Look:
     jpeg_quality: int
 
 
+@dataclass(frozen=True)
+class Result:
+    """What came of a message. frame: the whole picture; segmentation: of the part that is looked at.
+
+    look: the one that the frame was taken with, whatever has changed by the time it is published.
+    """
+
+    received: Received
+    frame: Frame
+    segmentation: Segmentation
+    look: Look
+
+
 class Shown:
     """A result as it is handed out: in the camera's geometry, at the output's size. Each part is made once, if ever."""
 
-    def __init__(self, result: Result, look: Look) -> None:
+    def __init__(self, result: Result) -> None:
         self.result = result
-        self.look = look
+        self.look = result.look
         self.header: Header = result.received.message.header
 
     @property
@@ -134,8 +138,9 @@ class CameraOutput:
             confidence = shown.confidence
             self._send("confidence", lambda: messages.image_message(header, confidence, "mono"))
         if info is not None:
-            size = shown.mask.shape[:2]
-            self._send("camera_info", lambda: messages.scaled_camera_info(info, header, size))
+            frame, size = shown.result.frame, shown.mask.shape[:2]
+            picture = frame.height, frame.width
+            self._send("camera_info", lambda: messages.mask_camera_info(info, header, picture, size))
         self._send("color", lambda: messages.image_message(header, colorize(shown.mask, look.labels), "rgb"))
         self._send("overlay", lambda: messages.image_message(header, shown.overlay, "rgb"))
         self._send("mask/run_length", lambda: messages.run_length_message(header, shown.mask))

@@ -63,16 +63,15 @@ class Engine:
     ) -> Round:
         """The cropped frames of a round, through the network.
 
-        confidence: cameras whose confidence is wanted. preparing: entered while an engine is made ready for a frame
-        of another size than before.
+        confidence: cameras whose confidence is wanted, or needed by their view. preparing: entered while an engine is
+        made ready for a frame of another size than before.
         """
         for frame in frames.values():
             size = frame.height, frame.width
             if self._needs(size) not in self._prepared:
                 with preparing:
                     self._prepare(size)
-        wanted = {name for name in frames if name in confidence or self.views[name].needs_confidence}
-        return self._group.push(frames, confidence=wanted)
+        return self._group.push(frames, confidence=confidence)
 
     @property
     def progress(self) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from dcfm_ros.imaging.compressed import decode_compressed
 from dcfm_ros.imaging.encodings import ENCODING_OF_ORDER, SUPPORTED_ENCODINGS, decode_frame
 from dcfm_ros.imaging.frame import ChannelOrder, Frame
+from dcfm_ros.imaging.geometry import Size
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.imaging.run_lengths import run_lengths
 from dcfm_ros.streaming.timing import Timing, timing_texts
@@ -103,30 +104,54 @@ def run_length_message(header: Header, mask: np.ndarray) -> Image:
     return message
 
 
-def scaled_camera_info(info: CameraInfo, header: Header, size: tuple[int, int]) -> CameraInfo:
-    """The calibration of the same camera whose picture was brought to `size` (height, width), with another header.
+def mask_camera_info(info: CameraInfo, header: Header, picture: Size, mask: Size) -> CameraInfo:
+    """The calibration of a mask, with another header: K and P are of the mask itself, without binning or region.
 
-    Pixels' centres are at whole numbers, so a picture of half the size has the centre of its first pixel between the
-    first two. Distortion and rectification do not depend on the size. An `info` without a size is only copied.
+    info: of the camera as REP 104 has it, with matrices of the full resolution, of which the picture shows a region,
+    binned. picture, mask: (height, width) of what the camera sent and of what came of it. Distortion and rectification
+    do not depend on the size.
+
+    REP 104 puts the pixel (u, v) of a picture at (u * binning_x + x_offset, v * binning_y + y_offset) of the full
+    resolution. From the picture to the mask pixels' centres are at whole numbers, so a mask of half the size has the
+    centre of its first pixel between the first two. A picture that has not the size that `info` tells is taken for one
+    that was resized. Of an `info` without a size the header alone is changed.
     """
-    scaled = copy.deepcopy(info)
-    scaled.header = header
-    if not (info.height and info.width):
-        return scaled
-    vertical, horizontal = size[0] / info.height, size[1] / info.width
-    scaled.height, scaled.width = size
-    k, p = info.k.reshape(3, 3).copy(), info.p.reshape(3, 4).copy()
-    for matrix in (k, p):
-        matrix[:2, 2] += 0.5 * (matrix[2, 2] != 0)
-        matrix[0] *= horizontal
-        matrix[1] *= vertical
-        matrix[:2, 2] -= 0.5 * (matrix[2, 2] != 0)
-    scaled.k, scaled.p = k.ravel(), p.ravel()
-    roi = scaled.roi
-    # Not beyond the picture: what some drivers leave there would not fit into the field once it is scaled.
-    roi.x_offset, roi.width = (min(round(side * horizontal), size[1]) for side in (roi.x_offset, roi.width))
-    roi.y_offset, roi.height = (min(round(side * vertical), size[0]) for side in (roi.y_offset, roi.height))
-    return scaled
+    own = copy.deepcopy(info)
+    own.header = header
+    region = _calibrated_region(info)
+    if not (region.width and region.height):
+        return own
+    columns = _to_mask(region.x_offset, region.width, max(1, info.binning_x), picture[1], mask[1])
+    rows = _to_mask(region.y_offset, region.height, max(1, info.binning_y), picture[0], mask[0])
+    from_full = np.array([[columns[0], 0, columns[1]], [0, rows[0], rows[1]], [0, 0, 1]])
+    own.height, own.width = mask
+    own.binning_x = own.binning_y = 0
+    own.roi = RegionOfInterest()
+    own.k = (from_full @ info.k.reshape(3, 3)).ravel()
+    own.p = (from_full @ info.p.reshape(3, 4)).ravel()
+    return own
+
+
+def _calibrated_region(info: CameraInfo) -> RegionOfInterest:
+    """What the picture shows of the full resolution: all of it where a driver says nothing, or what cannot be."""
+    whole = RegionOfInterest(height=info.height, width=info.width)
+    roi = info.roi
+    if not (roi.width and roi.height):
+        return whole
+    is_inside = roi.x_offset + roi.width <= info.width and roi.y_offset + roi.height <= info.height
+    return roi if is_inside or not (info.width and info.height) else whole
+
+
+def _to_mask(offset: int, length: int, binning: int, picture: int, mask: int) -> tuple[float, float]:
+    """Factor and shift from a coordinate of the full resolution to one of the mask, along one side.
+
+    offset, length: of the region in the full resolution; picture, mask: lengths in pixels.
+    """
+    scale, shift = 1 / binning, -offset / binning
+    # Whole pixels alone are read out: an odd length, binned by two, is no picture that was resized.
+    told = length / binning if abs(picture * binning - length) >= binning else float(picture)
+    resized = mask / told
+    return scale * resized, (shift + 0.5) * resized - 0.5
 
 
 def label_info_message(header: Header, labels: LabelSet, threshold: float) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -28,23 +28,25 @@ _LONGEST_SENTENCE = 400
 
 @dataclass(frozen=True)
 class _Running:
-    """What frames go through; another takes its place when parameters change."""
+    """What frames go through; another takes its place when parameters change. looks: of each camera."""
 
     engine: Engine
     settings: Settings
+    looks: Mapping[str, Look]
 
 
 class Pipeline:
     """Runs an engine on what cameras send, and publishes what comes of it.
 
-    outputs: of each camera. info: the newest calibration of a camera, or None. on_problem: told, on any thread, of a
-    rejected or failed frame by its camera's name and the sentence about it; on_broken: when the engine is given up.
+    outputs: of each camera. info: a camera's calibration for the image of a stamp in ns, or None. on_problem: told, on
+    any thread, of a rejected or failed frame by its camera's name and the sentence about it; on_broken: when the engine
+    is given up.
     """
 
     def __init__(
         self,
         outputs: Mapping[str, CameraOutput],
-        info: Callable[[str], CameraInfo | None],
+        info: Callable[[str, int], CameraInfo | None],
         on_problem: Callable[[str, Exception], None],
         on_broken: Callable[[str], None],
     ) -> None:
@@ -60,14 +62,14 @@ class Pipeline:
     def start(self, engine: Engine, settings: Settings, wait_s: float) -> None:
         """Make the engine ready on the inference thread; returns when it is, or after `wait_s` while that goes on."""
         self._failures = 0
-        self._running = _Running(engine, settings)
+        self._running = _running(engine, settings)
         self._worker.start(self._set_up)
         self._worker.wait_until_set_up(wait_s)
 
     def change(self, settings: Settings) -> None:
-        """Take over changed settings: they hold from the next frame on."""
+        """Take over changed settings: they hold from the next frame on, and not for those that are under way."""
         assert self._running is not None
-        self._running = _Running(self._running.engine, settings)
+        self._running = _running(self._running.engine, settings)
 
     def accept(self, accepts: bool) -> None:
         """Whether frames are segmented; those that are not are counted as skipped. See `Worker.accept`."""
@@ -106,26 +108,32 @@ class Pipeline:
 
     def _segment(self, received: dict[str, Received]) -> dict[str, Result | Exception]:
         """On the inference thread."""
-        assert self._running is not None
-        engine, settings = self._running.engine, self._running.settings
+        running = self._running
+        assert running is not None
         outcomes: dict[str, Result | Exception] = {}
         pictures: dict[str, Frame] = {}
         cropped: dict[str, Frame] = {}
         for name, item in received.items():
             last = self._last.get(name)
-            if last is not None and _same_image(last.received.message, item.message):
-                outcomes[name] = Result(item, last.frame, last.segmentation)
+            look = running.looks[name]
+            if last is not None and _can_answer(last, item, look):
+                outcomes[name] = replace(last, received=item, look=look)
                 continue
             try:
-                pictures[name] = messages.frame_of(item.message, item.stamp_ns, settings.max_image_pixels)
-                cropped[name] = engine.views[name].crop(pictures[name])
+                pictures[name] = messages.frame_of(item.message, item.stamp_ns, running.settings.max_image_pixels)
+                cropped[name] = look.view.crop(pictures[name])
             except (EncodingError, TypeError, ValueError) as error:
                 outcomes[name] = RejectedError(f"an image was rejected: {error}"[:_LONGEST_SENTENCE])
         if cropped:
-            confidence = [name for name, output in self._outputs.items() if output.wants_confidence]
-            done = self._run(engine, cropped, confidence)
+            confidence = [
+                name
+                for name in cropped
+                if self._outputs[name].wants_confidence or running.looks[name].view.needs_confidence
+            ]
+            done = self._run(running.engine, cropped, confidence)
             for name, [segmentation] in done.results.items():
-                outcomes[name] = self._last[name] = Result(received[name], pictures[name], segmentation)
+                result = Result(received[name], pictures[name], segmentation, running.looks[name])
+                outcomes[name] = self._last[name] = result
             outcomes |= done.failures
         return outcomes
 
@@ -142,22 +150,30 @@ class Pipeline:
 
     def _publish(self, results: dict[str, list[Result]]) -> None:
         """On the publishing thread: pictures of each camera's newest result, timing of all."""
-        running = self._running
-        if running is None:
-            return
         for name, camera_results in results.items():
-            output, settings = self._outputs[name], running.settings
-            look = Look(
-                running.engine.views[name], running.engine.labels, settings.overlay_opacity, settings.jpeg_quality
-            )
-            shown = [Shown(result, look) for result in camera_results]
+            output = self._outputs[name]
+            shown = [Shown(result) for result in camera_results]
             output.publish_mask(shown[-1])
             published_ns = time.monotonic_ns()
-            output.publish_pictures(shown[-1], self._info(name))
+            output.publish_pictures(shown[-1], self._info(name, messages.stamp_ns(shown[-1].header)))
             latencies_ms = [(published_ns - result.received.steady_ns) / 1e6 for result in camera_results]
             for result, latency_ms in zip(camera_results, latencies_ms, strict=True):
                 self.latencies[name].add(result.segmentation.is_keyframe, latency_ms)
             output.publish_timing(shown, latencies_ms)
+
+
+def _running(engine: Engine, settings: Settings) -> _Running:
+    looks = {
+        name: Look(view, engine.labels, settings.overlay_opacity, settings.jpeg_quality)
+        for name, view in engine.views.items()
+    }
+    return _Running(engine, settings, looks)
+
+
+def _can_answer(last: Result, item: Received, look: Look) -> bool:
+    """Whether the last result is all that this message needs: of the same image, with a confidence where one is due."""
+    lacks = look.view.needs_confidence and last.segmentation.confidence is None
+    return not lacks and _same_image(last.received.message, item.message)
 
 
 def _same_image(one: Image | CompressedImage, other: Image | CompressedImage) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -20,12 +21,14 @@ from dcfm_ros.node.camera_input import CameraInput
 from dcfm_ros.node.camera_output import CameraOutput
 from dcfm_ros.node.diagnostics import CameraReport, Diagnostics
 from dcfm_ros.node.engine import Engine
+from dcfm_ros.node.guards import guard_services, spin, transition
 from dcfm_ros.node.log import NodeLog, lose_what_nobody_reads
 from dcfm_ros.node.parameters import declare, read_settings
 from dcfm_ros.node.pipeline import Pipeline
 from dcfm_ros.node.settings import Settings
 from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.node.worker import RejectedError
+from dcfm_ros.processes import end_with_parent
 from dcfm_ros.streaming.backends.select import free_devices
 from dcfm_ros.streaming.hardware import hardware_name, read_hardware
 
@@ -43,13 +46,16 @@ class SegmentationNode(LifecycleNode):
 
     Callbacks only hand messages over; one thread runs the network, another publishes, a third writes the log. An engine
     that fails for good takes the node through error processing to unconfigured; with `autostart` it is tried again,
-    after a time that doubles.
+    after a time that doubles. No request, message or failure ends the process.
+
+    lifecycle_state: by the name that ROS gives to it.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("segmentation", **kwargs)
         self._engine: Engine | None = None
         self._settings: Settings | None = None
+        self.lifecycle_state = "unconfigured"
         self._is_active = False
         self._broken = ""
         self._problems: dict[str, str] = {}
@@ -71,7 +77,7 @@ class SegmentationNode(LifecycleNode):
         run_lengths = self.get_parameter("run_length_mask").value
         self._outputs = {name: CameraOutput(self, name, run_lengths) for name in self._names}
         self._pipeline = Pipeline(
-            self._outputs, lambda name: self._inputs[name].info, self._on_problem, self._on_broken
+            self._outputs, lambda name, stamp: self._inputs[name].info(stamp), self._on_problem, self._on_broken
         )
         self._diagnostics = Diagnostics(self.get_fully_qualified_name().lstrip("/"))
         self._diagnostics_publisher = self.create_publisher(
@@ -84,11 +90,13 @@ class SegmentationNode(LifecycleNode):
         self._gave_up = self.create_guard_condition(self._give_up)
         self.create_service(Trigger, "~/force_keyframe", self._on_force_keyframe)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+        guard_services(self, lambda line: self._log("warning", line))
 
     def start(self) -> bool:
         """Configure and activate, as `autostart` wants it. Whether the node is active."""
         return self.trigger_configure() == _SUCCESS and self.trigger_activate() == _SUCCESS
 
+    @transition("inactive")
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights and take the device; the parameters hold from here on.
 
@@ -97,16 +105,14 @@ class SegmentationNode(LifecycleNode):
         self._broken = ""
         try:
             settings = read_settings(self, self._names)
-            engine = Engine(settings)
-        except (ValueError, RuntimeError, ImportError, OSError) as error:
-            return self._cannot_be_configured(str(error))
-        self._engine, self._settings = engine, settings
-        self._pipeline.start(engine, settings, _CONFIGURE_WAIT_S)
+            engine = self._begin(settings)
+        except Exception as error:  # whatever a library does, there is a line, and the next try may succeed
+            self._free()
+            is_sentence = isinstance(error, (ValueError, RuntimeError, ImportError, OSError))
+            return self._cannot_be_configured(str(error) if is_sentence else repr(error))
         if self._broken:
             self._free()
             return self._cannot_be_configured(self._broken)
-        for output in self._outputs.values():
-            output.publish_labels(engine.labels, settings.min_confidence)
         self._problems.clear()
         self.get_logger().info(f"{engine.backend.config.name}, {engine.backend.description}, {settings.mode}")
         if engine.backend.selection:
@@ -115,6 +121,7 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().info(f"frames are skipped for now: {engine.progress}")
         return _SUCCESS
 
+    @transition("active")
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to take images."""
         assert self._settings is not None
@@ -131,6 +138,7 @@ class SegmentationNode(LifecycleNode):
         self._is_active = True
         return _SUCCESS
 
+    @transition("inactive")
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop taking images; the engine is kept, ready."""
         self._stop_receiving()
@@ -140,26 +148,42 @@ class SegmentationNode(LifecycleNode):
         self._engine.restart("reactivated")
         return _SUCCESS
 
+    @transition("unconfigured")
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the network and its device."""
         self._free()
         return _SUCCESS
 
+    @transition("finalized", failed="finalized")
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop from any state."""
         self._stop_receiving()
         self._free()
         return _SUCCESS
 
+    @transition("unconfigured", failed="finalized")
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give everything up; the node is unconfigured then."""
-        return self.on_shutdown(state)
+        self._stop_receiving()
+        self._free()
+        return _SUCCESS
+
+    def spin(self) -> None:
+        """Execute callbacks until ROS is shut down. What one raises is logged."""
+        spin(self, lambda line: self._log("error", line))
 
     def destroy_node(self) -> None:
         """Stop the threads, then the node."""
         self._free()
         self._log.close()
         super().destroy_node()
+
+    def _begin(self, settings: Settings) -> Engine:
+        self._engine, self._settings = Engine(settings), settings
+        self._pipeline.start(self._engine, settings, _CONFIGURE_WAIT_S)
+        for output in self._outputs.values():
+            output.publish_labels(self._engine.labels, settings.min_confidence)
+        return self._engine
 
     def _receiver(self, name: str) -> Any:
         return lambda message: self._pipeline.submit(name, message, self.get_clock().now().nanoseconds)
@@ -228,7 +252,8 @@ class SegmentationNode(LifecycleNode):
 
     def _try_again(self) -> None:
         self.destroy_timer(self._retry)
-        if self._engine is None and not self.start():
+        # A lifecycle manager may have been quicker, or have shut the node down.
+        if self.lifecycle_state == "unconfigured" and not self.start():
             self._try_again_later()
 
     def _look_after_inputs(self) -> None:
@@ -247,7 +272,7 @@ class SegmentationNode(LifecycleNode):
         between_cameras = "" if "" in self._names else self._problems.pop("", "")
         message = self._diagnostics.message(
             now.to_msg(),
-            "broken" if self._broken else self._state_machine.current_state[1],
+            "broken" if self._broken else self.lifecycle_state,
             {name: self._report(name, now.nanoseconds) for name in self._names},
             settings.limits,
             self._broken or progress or between_cameras,
@@ -287,14 +312,16 @@ class SegmentationNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted: 0, or 1 when a parameter is bad or it cannot be configured."""
+    end_with_parent()
     lose_what_nobody_reads()
-    rclpy.init(args=args)
     node = None
     try:
+        if not _is_initialized(args):
+            return 1
         node = _created()
         if node is None or (node.get_parameter("autostart").value and not node.start()):
             return 1
-        rclpy.spin(node)
+        node.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # how a node is meant to end
     except RuntimeError:
@@ -305,6 +332,18 @@ def main(args: list[str] | None = None) -> int:
             node.destroy_node()
         shut_down()
     return 0
+
+
+def _is_initialized(args: list[str] | None) -> bool:
+    """Whether ROS can read the arguments and the parameter files in them; if not there is a line on stderr."""
+    try:
+        rclpy.init(args=args)
+    except RuntimeError as error:
+        why = re.sub(r", at \S+\.c:\d+", "", str(error))
+        example = "; expected values of one kind, as [160.0, 24.5]" if "same type" in why else ""
+        print(f"segmentation_node: {why}{example}", file=sys.stderr)
+        return False
+    return True
 
 
 def _created() -> SegmentationNode | None:

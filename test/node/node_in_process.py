@@ -154,7 +154,7 @@ class Rig:
 
     @property
     def state(self) -> str:
-        return self.node._state_machine.current_state[1]
+        return self.node.lifecycle_state
 
 
 @contextmanager

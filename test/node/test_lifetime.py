@@ -50,7 +50,7 @@ def check_an_answer(camera: Camera) -> None:
     ("parameter", "said"),
     [
         ("weights:=/nowhere/weights.safetensors", "/nowhere/weights.safetensors is not there"),
-        ("keyframe_interval:=0", "keyframe_interval out of range. Min: 1, Max: 1000, value: 0"),
+        ("keyframe_interval:=0", "keyframe_interval is 0; expected 1 to 1000"),
         ("mode:=sideways", "mode is 'sideways'; expected one of causal, full"),
         ("device:=cuda:7", "cuda:7"),
         ("input_size:=[61, 96]", "(61, 96); expected positive multiples of 8"),

@@ -15,15 +15,17 @@ from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from dcfm_ros.imaging.encodings import EncodingError, to_rgb
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import mask_to_size
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.imaging.run_lengths import mask_of_run_lengths
+from dcfm_ros.imaging.view import View
 from dcfm_ros.node.messages import (
     frame_of,
     image_message,
     label_info_message,
+    mask_camera_info,
     run_length_message,
-    scaled_camera_info,
     stamp_ns,
     timing_message,
 )
@@ -116,7 +118,7 @@ def test_a_scaled_calibration_sees_in_each_pixel_what_nearest_scaling_shows_ther
     k = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
     p = np.hstack([k, [[baseline], [0], [0]]])  # the right camera of a pair has its distance here
     info = CameraInfo(height=size[0], width=size[1], k=k.ravel(), p=p.ravel())
-    scaled = scaled_camera_info(info, Header(frame_id="camera"), scaled_size)
+    scaled = mask_camera_info(info, Header(frame_id="camera"), size, scaled_size)
     assert (scaled.height, scaled.width, scaled.header.frame_id) == (*scaled_size, "camera")
 
     rows, columns = (mask_to_size(index.astype(np.uint8), scaled_size) for index in np.indices(size))
@@ -141,18 +143,117 @@ def projected(points: np.ndarray, projection: np.ndarray) -> np.ndarray:
 
 
 def test_a_calibration_that_says_nothing_says_no_more_when_scaled() -> None:
-    assert not scaled_camera_info(CameraInfo(height=4, width=6), Header(), (2, 3)).k.any()
+    assert not mask_camera_info(CameraInfo(height=4, width=6, binning_x=2), Header(), (2, 3), (2, 3)).k.any()
     without_size = CameraInfo(k=[4.0, 0, 3.5, 0, 4.0, 2.5, 0, 0, 1])
-    assert scaled_camera_info(without_size, Header(), (2, 3)) == without_size
+    assert mask_camera_info(without_size, Header(), (4, 6), (2, 3)) == without_size
 
 
-def test_a_scaled_calibration_keeps_the_distortion_and_scales_the_region() -> None:
-    info = CameraInfo(height=40, width=60, distortion_model="plumb_bob", d=[0.1, -0.2, 0.0, 0.0, 0.3])
-    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 12, 8, 30, 20
-    scaled = scaled_camera_info(info, Header(), (10, 20))
-    assert (scaled.distortion_model, scaled.d, scaled.r.tolist()) == (info.distortion_model, info.d, info.r.tolist())
-    assert (scaled.roi.x_offset, scaled.roi.y_offset, scaled.roi.width, scaled.roi.height) == (4, 2, 10, 5)
-    assert info.roi.width == 30
+@dataclass
+class Reading:
+    """A camera's full resolution, and what it reads out of it. region: of None, the driver tells none."""
+
+    size: tuple[int, int]
+    binning: tuple[int, int]
+    region: tuple[int, int, int, int] | None
+    tells_region: bool
+
+    @property
+    def shown(self) -> tuple[int, int, int, int]:
+        """x, y, width and height in pixels of the full resolution."""
+        return self.region or (0, 0, self.size[1], self.size[0])
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        _, _, width, height = self.shown
+        return height // self.binning[0], width // self.binning[1]
+
+    def info(self, k: np.ndarray, p: np.ndarray) -> CameraInfo:
+        info = CameraInfo(height=self.size[0], width=self.size[1], k=k.ravel(), p=p.ravel())
+        info.binning_y, info.binning_x = self.binning
+        if self.region is not None or self.tells_region:
+            x, y, width, height = self.shown
+            info.roi = RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height)
+        return info
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> Reading:
+    height, width = draw(st.integers(8, 48)), draw(st.integers(8, 48))
+    binning = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    region = None
+    if draw(st.booleans()):
+        x, y = draw(st.integers(0, width - 4)), draw(st.integers(0, height - 4))
+        region = x, y, draw(st.integers(4, width - x)), draw(st.integers(4, height - y))
+    return Reading((height, width), binning, region, draw(st.booleans()))
+
+
+@given(
+    reading=readings(),
+    output_size=st.none() | sizes,
+    looked_at=st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.1, 1), st.floats(0.1, 1)),
+    focal=st.tuples(focal_lengths, focal_lengths),
+    centre=st.tuples(st.floats(-50, 100), st.floats(-50, 100)),
+    skew=st.floats(-2, 2),
+    baseline=st.floats(-300, 300),
+    depth=st.floats(0.5, 100),
+)
+def test_rep_104_applied_to_a_masks_calibration_finds_what_the_camera_saw_there(
+    reading: Reading,
+    output_size: tuple[int, int] | None,
+    looked_at: tuple[float, float, float, float],
+    focal: tuple[float, float],
+    centre: tuple[float, float],
+    skew: float,
+    baseline: float,
+    depth: float,
+) -> None:
+    """A point seen in the middle of a mask's pixel is one that the full resolution has in the pixels read out there."""
+    k = np.array([[focal[0], skew, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
+    p = np.hstack([k, [[baseline], [0], [0]]])
+    height, width = reading.picture_size
+    x, y, _, _ = reading.shown
+    columns = x + np.arange(width) * reading.binning[1]  # of the full resolution, at the picture's pixels
+    rows = y + np.arange(height) * reading.binning[0]
+    left, top = int(looked_at[0] * (width - 1)), int(looked_at[1] * (height - 1))
+    region = left, top, max(1, int(looked_at[2] * (width - left))), max(1, int(looked_at[3] * (height - top)))
+    view = View(region=region, output_size=output_size)
+
+    def masked(values: np.ndarray) -> np.ndarray:
+        """What the view hands out of values for each pixel, which stand for ids."""
+        frame = Frame(np.repeat(values.astype(np.uint8)[..., None], 3, axis=2), "rgb", 0, "rgb8")
+        return view.finish(view.crop(frame).pixels[..., 0], None, (height, width))[0]
+
+    mask_rows, mask_columns = masked(np.indices((height, width))[0]), masked(np.indices((height, width))[1])
+    is_seen = masked(np.zeros((height, width))) == 0
+    own = mask_camera_info(reading.info(k, p), Header(), (height, width), mask_rows.shape)
+    assert (own.height, own.width) == mask_rows.shape
+
+    pixel_y, pixel_x = np.nonzero(is_seen)
+    without_depth = np.zeros((3, 1))
+    for before, after in (
+        (np.hstack([k, without_depth]), np.hstack([np.reshape(own.k, (3, 3)), without_depth])),
+        (p, np.reshape(own.p, (3, 4))),
+    ):
+        u, v = projected(points_seen_at(pixel_x, pixel_y, as_rep_104_reads(after, own), depth), before)
+        for seen, there, binning in (
+            (u, columns[mask_columns[is_seen]], reading.binning[1]),
+            (v, rows[mask_rows[is_seen]], reading.binning[0]),
+        ):
+            assert np.abs(seen - there).max(initial=0) <= 0.5 * binning * (output_size is not None) + 1e-5
+
+
+def as_rep_104_reads(matrix: np.ndarray, info: CameraInfo) -> np.ndarray:
+    """The (3, 4) matrix of the picture that comes with a calibration, of its matrix for the full resolution."""
+    binning_x, binning_y = max(1, info.binning_x), max(1, info.binning_y)
+    shift = np.array([[1, 0, -info.roi.x_offset], [0, 1, -info.roi.y_offset], [0, 0, 1]])
+    return np.diag([1 / binning_x, 1 / binning_y, 1]) @ shift @ matrix
+
+
+def test_a_masks_calibration_keeps_the_distortion() -> None:
+    info = CameraInfo(height=40, width=60, distortion_model="plumb_bob", d=[0.1, -0.2, 0.0, 0.0, 0.3], binning_x=2)
+    own = mask_camera_info(info, Header(), (40, 30), (10, 20))
+    assert (own.distortion_model, own.d, own.r.tolist()) == (info.distortion_model, info.d, info.r.tolist())
+    assert (info.height, info.binning_x) == (40, 2)
 
 
 def test_label_info_names_the_classes_where_vision_msgs_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +287,15 @@ def test_run_lengths_have_the_fields_of_their_mask() -> None:
     np.testing.assert_array_equal(mask_of_run_lengths(message.data.tobytes(), (2, 3)), mask)
 
 
-def test_a_region_that_is_no_part_of_the_picture_ends_at_its_edge() -> None:
+def test_a_region_that_the_camera_cannot_have_is_none() -> None:
+    k = [40.0, 0, 30, 0, 40, 20, 0, 0, 1]
     region = RegionOfInterest(x_offset=2**32 - 1, width=2**32 - 1, height=2**31)
-    roi = scaled_camera_info(CameraInfo(height=4, width=1, roi=region), Header(), (8, 6)).roi
-    assert (roi.x_offset, roi.y_offset, roi.height, roi.width) == (6, 0, 8, 6)
+    own = mask_camera_info(CameraInfo(height=40, width=60, k=k, roi=region), Header(), (40, 60), (40, 60))
+    assert own.k.tolist() == k
+
+
+def test_a_picture_that_was_resized_behind_its_calibration_is_brought_along() -> None:
+    """As image_proc's resize node does without its camera_info: half the size, with pixels between the first ones."""
+    info = CameraInfo(height=40, width=60, k=[40.0, 0, 29.5, 0, 40, 19.5, 0, 0, 1])
+    own = mask_camera_info(info, Header(), (20, 30), (20, 30))
+    assert own.k.tolist() == [20.0, 0, 14.5, 0, 20, 9.5, 0, 0, 1]

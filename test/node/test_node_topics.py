@@ -58,7 +58,7 @@ def test_every_topic_shows_the_same_mask(
         labels = node.listen(String, "/segmentation/labels", is_latched=True)
         info = CameraInfo(height=6, width=8, k=[4.0, 0, 3.5, 0, 4.0, 2.5, 0, 0, 1])
         node.send(info, "/camera_info", QoSProfile(depth=1))
-        node.wait(lambda: node.node._inputs[""].info, "the calibration")
+        node.wait(lambda: node.node._inputs[""].info(0), "the calibration")
         image, answers_in_order = node.answered(lambda: node.picture(NAMES.index("road")), topics)
         answers = dict(zip(kinds, answers_in_order, strict=True))
 
