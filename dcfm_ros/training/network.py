@@ -9,6 +9,7 @@ from pathlib import Path
 from dcfm_ros.datasets.open import classes_of
 from dcfm_ros.imaging.labels import LABEL_SETS, LabelSet, difference, labels_for
 from dcfm_ros.model import DCFM, ModelConfig, model_config
+from dcfm_ros.model.installed import initial_weights
 from dcfm_ros.model.pretrained import initialise
 from dcfm_ros.training.recipe import Recipe
 
@@ -33,7 +34,7 @@ def first_network(recipe: Recipe) -> DCFM:
         config = with_classes(config, labels)
     model = DCFM(config)
     if recipe.init:
-        path = Path(recipe.data_root) / recipe.init
+        path = initial_weights(recipe.init, recipe.data_root)
         log.info("begins from %s; %s", path, _left_in_words(model, initialise(model, path)))
     return model
 

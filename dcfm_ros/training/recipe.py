@@ -56,7 +56,7 @@ class Recipe:
     """Everything a run depends on. Sizes are (height, width) in pixels; a step is one batch of pairs.
 
     model: one of `dcfm models`. data_root: the folder that paths of sources and `init` are under. init: a file of
-    weights to begin from; none: random ones. output: the folder of weights, checkpoint and TensorBoard's log.
+    weights to begin from, or the name of an installed package that holds one; none: random ones. output: the folder of weights, checkpoint and TensorBoard's log.
     seed: of the pairs and of dropout. steps: how long the run is.
     fusion, resize_first: see model.ModelConfig; they are written into the weights, which run as they were trained.
     "model" is the fusion that `model` has.
