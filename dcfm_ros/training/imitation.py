@@ -6,13 +6,12 @@ import logging
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from dcfm_ros.model import DCFM
 from dcfm_ros.model.backbones.efficientnet_lite import EfficientNetLiteEncoder, InvertedResidual
 from dcfm_ros.model.installed import initial_weights
 from dcfm_ros.model.pretrained import imagenet_first_block
-from dcfm_ros.training.pairs import Pair
+from dcfm_ros.training.pairs import PairDataset
 from dcfm_ros.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ _STEPS = 1000
 _RATE = 3e-2
 
 
-def fit_what_no_weights_fit(model: DCFM, pairs: Dataset[Pair], recipe: Recipe) -> None:
+def fit_what_no_weights_fit(model: DCFM, pairs: PairDataset, recipe: Recipe) -> None:
     """Fit the fused block of an EfficientNet-Lite that begins from ImageNet weights; leave every other network alone.
 
     The same recipe gives the same block, in every process of a run.
@@ -36,7 +35,7 @@ def fit_what_no_weights_fit(model: DCFM, pairs: Dataset[Pair], recipe: Recipe) -
         log.info("the first block of stage 2 begins with %.0f %% of what its ImageNet weights give", 100 * explained)
 
 
-def imitate_first_block(model: DCFM, teacher: InvertedResidual, pairs: Dataset[Pair]) -> float:
+def imitate_first_block(model: DCFM, teacher: InvertedResidual, pairs: PairDataset) -> float:
     """Fit an EfficientNet-Lite encoder's fused block to `teacher`, on pictures of `pairs`; the rest of it stays.
 
     Returns how much of the teacher's variance it gives in the end, 0 to 1.
@@ -63,13 +62,14 @@ def imitate_first_block(model: DCFM, teacher: InvertedResidual, pairs: Dataset[P
 
 @torch.no_grad()
 def _lessons(
-    encoder: EfficientNetLiteEncoder, teacher: InvertedResidual, pairs: Dataset[Pair]
+    encoder: EfficientNetLiteEncoder, teacher: InvertedResidual, pairs: PairDataset
 ) -> list[tuple[Tensor, Tensor]]:
     """What the block reads of batches of pictures, and what it should give: (B, 16, h/2, w/2), (B, 24, h/4, w/4)."""
     device = next(encoder.parameters()).device
     lessons = []
-    for first in range(0, _PICTURES, _BATCH):
-        images = torch.stack([pairs[index].labelled for index in range(first, first + _BATCH)])
+    count = min(_PICTURES, len(pairs))
+    for first in range(0, count, _BATCH):
+        images = torch.stack([pairs[index].labelled for index in range(first, min(first + _BATCH, count))])
         before = encoder.before_first_block(images.to(device, memory_format=torch.channels_last))
         lessons.append((before, teacher(before)))
     return lessons
