@@ -7,18 +7,36 @@ from rich.console import Console
 from rich.table import Table
 
 from dcfm_ros.model.catalogue import available_models, model_config
-from dcfm_ros.weights import DEFAULT_WEIGHTS
+from dcfm_ros.model.costs import cost_of
+from dcfm_ros.weights import DEFAULT_WEIGHTS, shipped_weights
+
+_COLUMNS = ("model", "backbone", "classes", "labels", "input", "M parameters", "GMAC keyframe", "GMAC other", "weights")
+_NUMBERS = ("classes", "M parameters", "GMAC keyframe", "GMAC other")
 
 
 @click.command()
 def command() -> None:
-    """List the configurations that exist. The one whose weights ship is marked."""
+    """List the configurations that exist.
+
+    M parameters: millions of them. GMAC: billions of multiplications with additions, of a keyframe and of another
+    frame, at the input size. weights: whether they ship with this package, and which are the default.
+    """
     table = Table(box=None, header_style="bold")
-    for column in ("model", "backbone", "classes", "labels", "input", "weights"):
-        table.add_column(column)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=True)
     for name in available_models():
-        config = model_config(name)
+        config, cost = model_config(name), cost_of(name)
         height, width = config.input_size
-        shipped = "shipped" if name == DEFAULT_WEIGHTS.stem else ""
-        table.add_row(name, config.backbone, str(config.num_classes), config.label_set, f"{height}x{width}", shipped)
-    Console().print(table)
+        table.add_row(
+            *(name, config.backbone, str(config.num_classes), config.label_set, f"{height}x{width}"),
+            *(f"{cost.parameters / 1e6:.1f}", f"{cost.keyframe_gmac:.2f}", f"{cost.other_gmac:.2f}"),
+            _weights_of(name),
+        )
+    console = Console()
+    console.print(table, soft_wrap=True)  # whoever reads it through a pipe gets whole rows
+
+
+def _weights_of(name: str) -> str:
+    if name == DEFAULT_WEIGHTS.stem:
+        return "shipped, default"
+    return "shipped" if name in shipped_weights() else ""

@@ -2,4 +2,10 @@
 
 from pathlib import Path
 
-DEFAULT_WEIGHTS = Path(__file__).parent / "camvid_resnet18.safetensors"
+_FOLDER = Path(__file__).parent
+DEFAULT_WEIGHTS = _FOLDER / "camvid_resnet18.safetensors"
+
+
+def shipped_weights() -> tuple[str, ...]:
+    """The configurations whose weights are here."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.safetensors")))

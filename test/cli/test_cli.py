@@ -16,6 +16,8 @@ from dcfm_ros.datasets.folder import FolderDataset
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.model.catalogue import available_models, model_config
+from dcfm_ros.model.costs import cost_of
+from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 Done = subprocess.CompletedProcess[str]
 
@@ -50,6 +52,16 @@ def test_models_are_listed_without_torch() -> None:
         config = model_config(name)
         size = f"{config.input_size[0]}x{config.input_size[1]}"
         assert rows[name][:4] == [config.backbone, str(config.num_classes), config.label_set, size]
+        cost = cost_of(name)
+        assert [float(number) for number in rows[name][4:7]] == [
+            pytest.approx(cost.parameters / 1e6, abs=0.06),
+            pytest.approx(cost.keyframe_gmac, abs=0.006),
+            pytest.approx(cost.other_gmac, abs=0.006),
+        ]
+        has_weights = (DEFAULT_WEIGHTS.parent / f"{name}.safetensors").is_file()
+        assert rows[name][7:] == (
+            ["shipped,", "default"] if name == DEFAULT_WEIGHTS.stem else ["shipped"] * has_weights
+        )
 
 
 def test_a_command_whose_package_is_missing_says_which() -> None:

@@ -51,7 +51,7 @@ class MixTransformer(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
         super().__init__()
-        rates = torch.linspace(0, _DROP_PATH, sum(depths)).tolist()
+        rates = torch.linspace(0, _DROP_PATH, sum(depths), device="cpu").tolist()  # on meta too
         inputs = 3
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
             kernel, stride = (7, 4) if stage == 1 else (3, 2)
