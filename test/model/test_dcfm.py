@@ -28,7 +28,7 @@ def network(name: str) -> DCFM:
     return model
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=(*NAMES, "camvid_lite0"))
 def model(request: pytest.FixtureRequest) -> DCFM:
     return network(request.param)
 
@@ -71,7 +71,7 @@ def test_common_and_fused_features_have_unit_length(model: DCFM) -> None:
 @torch.inference_mode()
 def test_the_shallow_feature_is_raw_and_its_length_does_not_matter(model: DCFM) -> None:
     shallow = model.encode_shallow(image(64, 96))
-    assert (shallow.norm(dim=1) - 1).abs().min() > 1e-3
+    assert (shallow.norm(dim=1) - 1).abs().mean() > 1e-2
     common = model.encode_common(shallow)
     torch.testing.assert_close(model.fuse(common, 3 * shallow), model.fuse(common, shallow), rtol=1e-4, atol=1e-5)
 
