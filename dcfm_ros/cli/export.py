@@ -14,15 +14,17 @@ import onnx
 import torch
 from rich.console import Console
 
+from dcfm_ros.cli.calibration import calibration_clips
 from dcfm_ros.cli.options import SizeType
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
+from dcfm_ros.deploy.calibration import Clip
 from dcfm_ros.deploy.exported import KINDS, Exported, ExportError, new_folder, write_document
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
 from dcfm_ros.deploy.parts import Parts, inference_parts
 from dcfm_ros.imaging.geometry import Size, network_size, resize_to_network
 from dcfm_ros.imaging.logits import ids_from_logits
+from dcfm_ros.imaging.motion import MotionSince, small_grey
 from dcfm_ros.model import DCFM, ModelConfig, load_weights
-from dcfm_ros.recordings.open import open_recording
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
@@ -84,21 +86,22 @@ def command(
     made_from = hashlib.sha256(weights.read_bytes()).hexdigest()
     exported = Exported(kind, model.config, precision, made_from, size, ids_size)
     with new_folder(output) as folder:
-        images = _frames(calibrate, model.config, size, calibration_frames) if calibrate else []
-        _write_parts(exported, _graphs(model, exported, images), folder)
+        clips = calibration_clips(calibrate, model.config, size, calibration_frames) if calibrate else []
+        _write_parts(exported, _graphs(model, exported, clips), folder)
         write_document(exported, folder)
         agreement, ran_on = _held_against_torch(folder, exported, model)
         _check(agreement, precision)
     console = Console()
     console.print(f"{output}: {', '.join(exported.parts)}; checked in {ran_on}", soft_wrap=True)
     console.print(
-        f"Against torch on {_CHECKED_FRAMES} rendered frames: logits differ by at most {agreement.difference:.2g} (of "
-        f"{agreement.largest:.3g}), {100 * agreement.same:.3f} % of pixels have the same class.",
+        f"Against torch on {_CHECKED_FRAMES} rendered frames, features reused as they are and moved: logits differ by "
+        f"at most {agreement.difference:.2g} (of {agreement.largest:.3g}), {100 * agreement.same:.3f} % of pixels have "
+        "the same class.",
         soft_wrap=True,
     )
 
 
-def _graphs(model: DCFM, exported: Exported, images: list[np.ndarray]) -> dict[str, bytes]:
+def _graphs(model: DCFM, exported: Exported, clips: list[Clip]) -> dict[str, bytes]:
     # TensorRT takes float32 graphs and chooses itself where float16 will do.
     is_half = exported.precision == "fp16" and exported.kind == "onnx"
     network = deepcopy(model).half() if is_half else model
@@ -106,7 +109,7 @@ def _graphs(model: DCFM, exported: Exported, images: list[np.ndarray]) -> dict[s
     if exported.precision == "int8":
         from dcfm_ros.deploy.quantise import quantised  # needs onnxruntime, which other precisions may do without
 
-        graphs = quantised(graphs, images, signed=exported.kind == "tensorrt")
+        graphs = quantised(graphs, clips, signed=exported.kind == "tensorrt")
     for graph in graphs.values():
         onnx.checker.check_model(graph, full_check=True)
     return graphs
@@ -122,42 +125,51 @@ def _write_parts(exported: Exported, graphs: dict[str, bytes], folder: Path) -> 
         exported.path(folder, name).write_bytes(graph)
 
 
-def _frames(path: Path, config: ModelConfig, size: Size | None, wanted: int) -> list[np.ndarray]:
-    """`wanted` frames, or all where there are fewer, evenly spread, at the network's size."""
-    with open_recording(path) as recording:
-        count = len(recording)
-        chosen = set(np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist())
-        frames = (frame for index, frame in enumerate(recording) if index in chosen)
-        return [resize_to_network(frame, size or _fitting(frame.height, frame.width, config)) for frame in frames]
-
-
 def _fitting(height: int, width: int, config: ModelConfig) -> Size:
     return network_size(height, width, config.input_size, config.size_multiple)
 
 
 @torch.inference_mode()
 def _held_against_torch(folder: Path, exported: Exported, model: DCFM) -> tuple[Agreement, str]:
-    """A keyframe and frames that reuse it, in torch and in what was exported. Raises BackendError where that fails."""
+    """A keyframe, and frames that reuse its feature as it is and moved, in torch and in what was exported.
+
+    Raises BackendError where that fails.
+    """
     backend: Any = create_backend(folder, _RUNTIMES[exported.kind], precision=exported.precision)
     parts: Parts = inference_parts(model)
     size = exported.size or _fitting(*model.config.input_size, model.config)
     ids_size = exported.ids_size or size
-    drive = StreetDrive(StreetConfig(frames=_CHECKED_FRAMES, height=max(size[0], 32), width=max(size[1], 32)))
-    common = expected_common = None
+    stride = model.config.common_stride
+    keyframe, *others = (resize_to_network(frame, size) for frame in _checked_drive(size))
+    expected_shallow, shallow = parts.shallow(_batch(keyframe)), backend.encode_shallow(keyframe)
+    expected_common, common = parts.common(expected_shallow), backend.encode_common(shallow)
+    frames = [(expected_common, expected_shallow, common, shallow)]
+    since = MotionSince(small_grey(keyframe))
+    for image in others:
+        grid = since.follow(small_grey(image)).grid((size[0] // stride, size[1] // stride))
+        moved = parts.align(expected_common, _batch(grid)), backend.align(common, grid)
+        expected_shallow, shallow = parts.shallow(_batch(image)), backend.encode_shallow(image)
+        frames += [
+            (expected_common, expected_shallow, common, shallow),
+            (moved[0], expected_shallow, moved[1], shallow),
+        ]
     difference = largest = 0.0
     same = []
-    for frame in drive:
-        image = resize_to_network(frame, size)
-        expected_shallow = parts.shallow(torch.from_numpy(image[None].copy()))
-        shallow = backend.encode_shallow(image)
-        if common is None:
-            expected_common, common = parts.common(expected_shallow), backend.encode_common(shallow)
+    for expected_common, expected_shallow, common, shallow in frames:
         expected = parts.logits(expected_common, expected_shallow)[0].numpy()
         difference = max(difference, float(np.abs(backend.logits([common], shallow) - expected).max()))
         largest = max(largest, float(np.abs(expected).max()))
         ids, _ = backend.decide([common], shallow, ids_size, False)
         same.append(float((ids == ids_from_logits(expected, ids_size)[0]).mean()))
     return Agreement(difference, largest, min(same)), backend.description
+
+
+def _checked_drive(size: Size) -> StreetDrive:
+    return StreetDrive(StreetConfig(frames=_CHECKED_FRAMES, height=max(size[0], 32), width=max(size[1], 32)))
+
+
+def _batch(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array[None].copy())
 
 
 def _check(agreement: Agreement, precision: str) -> None:

@@ -8,33 +8,66 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-QUANTISED = ("shallow", "common")
+from dcfm_ros.deploy.calibration import Clip
+
+QUANTISED = ("shallow", "common", "keyframe", "reused", "moved")
+
+Feeds = dict[str, np.ndarray]
 
 
-def quantised(graphs: Mapping[str, bytes], images: Sequence[np.ndarray], signed: bool) -> dict[str, bytes]:
+def quantised(graphs: Mapping[str, bytes], clips: Sequence[Clip], signed: bool) -> dict[str, bytes]:
     """The graphs with the convolutions and linear layers of QUANTISED in int8; the others, small, stay as they are.
 
-    graphs: float32, as `deploy.onnx_graphs` gives them. images: what is met in use, each (h, w, 3) uint8 RGB at the
-    network's size; activations are scaled to the range met in them, weights by channel, symmetrically.
+    What gives a graph's own outputs, features and logits, stays in floating point: 256 levels are few to keep a feature
+    in, or to decide by. So does all that moves features.
+
+    graphs: float32, as `deploy.onnx_graphs` gives them. clips: what is seen in use; activations are scaled to the range
+    seen in them, weights by channel, symmetrically.
     signed: activations symmetrically in int8, all that TensorRT takes. Else in uint8, which ONNX Runtime computes twice
     as fast, and where OpenVINO keeps its accuracy: of signed ones it makes another function (measured: 17 mIoU points).
-    Raises ValueError without images.
+    Raises ValueError without clips.
     """
-    if not images:
+    if not clips:
         raise ValueError("no frame to calibrate on; expected at least one")
-    shallow = onnxruntime.InferenceSession(graphs["shallow"], providers=["CPUExecutionProvider"])
-    inputs: dict[str, list[dict[str, np.ndarray]]] = {"shallow": [{"image": image[None]} for image in images]}
-    inputs["common"] = [{"shallow": shallow.run(None, feeds)[0]} for feeds in inputs["shallow"]]
+    seen = _seen(graphs, clips)
     return {
-        name: _quantised(graph, inputs[name], signed) if name in QUANTISED else graph for name, graph in graphs.items()
+        name: _quantised(graph, seen[name], signed) if name in QUANTISED else graph for name, graph in graphs.items()
     }
 
 
-def _quantised(graph: bytes, inputs: list[dict[str, np.ndarray]], signed: bool) -> bytes:
+def _seen(graphs: Mapping[str, bytes], clips: Sequence[Clip]) -> dict[str, list[Feeds]]:
+    """What each of QUANTISED is given when the clips are run."""
+    seen: dict[str, list[Feeds]] = {name: [] for name in QUANTISED}
+    shallow_of, common_of = (
+        onnxruntime.InferenceSession(graphs[name], providers=["CPUExecutionProvider"]) for name in ("shallow", "common")
+    )
+    for clip in clips:
+        images = [image[None] for image in (clip.keyframe, *(other.image for other in clip.others))]
+        shallow = [shallow_of.run(None, {"image": image})[0] for image in images]
+        common = common_of.run(None, {"shallow": shallow[0]})[0]
+        seen["shallow"] += [{"image": image} for image in images]
+        seen["common"] += [{"shallow": feature} for feature in shallow]
+        seen["keyframe"] += seen["shallow"][-len(images) :]  # any frame may become one
+        seen["reused"] += [{"image": image, "common": common} for image in images]
+        grids = [_in_place(common.shape), *(other.grid[None] for other in clip.others)]
+        seen["moved"] += [
+            {"image": image, "common": common, "grid": grid} for image, grid in zip(images, grids, strict=True)
+        ]
+    return seen
+
+
+def _in_place(shape: tuple[int, ...]) -> np.ndarray:
+    """The grid, (1, h', w', 2), that leaves a feature of (1, C', h', w') where it is."""
+    y, x = ((np.arange(length, dtype=np.float32) + 0.5) * (2 / length) - 1 for length in shape[2:])
+    return np.stack(np.meshgrid(x, y), axis=-1)[None]
+
+
+def _quantised(graph: bytes, seen: list[Feeds], signed: bool) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, target = (Path(folder) / f"{stage}.onnx" for stage in ("float", "prepared", "int8"))
         source.write_bytes(graph)
@@ -42,9 +75,10 @@ def _quantised(graph: bytes, inputs: list[dict[str, np.ndarray]], signed: bool) 
         quantize_static(
             prepared,
             target,
-            _Reader(inputs),
+            _Reader(seen),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "MatMul"],
+            nodes_to_exclude=_giving_outputs(prepared),
             per_channel=True,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -58,10 +92,16 @@ def _quantised(graph: bytes, inputs: list[dict[str, np.ndarray]], signed: bool) 
         return target.read_bytes()
 
 
+def _giving_outputs(path: Path) -> list[str]:
+    graph = onnx.load(path).graph
+    outputs = {output.name for output in graph.output}
+    return [node.name for node in graph.node if outputs & set(node.output)]
+
+
 class _Reader(CalibrationDataReader):
-    def __init__(self, inputs: list[dict[str, np.ndarray]]) -> None:
-        self._inputs: Iterator[dict[str, np.ndarray]] = iter(inputs)
+    def __init__(self, seen: list[Feeds]) -> None:
+        self._seen: Iterator[Feeds] = iter(seen)
 
     def get_next(self) -> dict[str, Any] | None:
         """The next feeds, or None at the end."""
-        return next(self._inputs, None)
+        return next(self._seen, None)

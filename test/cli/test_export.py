@@ -14,7 +14,8 @@ import torch
 
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.deploy.exported import read_exported
-from dcfm_ros.model import create_model, save_weights
+from dcfm_ros.deploy.onnx_graphs import onnx_graphs
+from dcfm_ros.model import create_model, load_weights, save_weights
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
@@ -94,11 +95,18 @@ def test_int8_is_calibrated_on_frames(called: Call, street: Path, tmp_path: Path
     how = ("--format", kind, "--size", "120x160", "--precision", "int8", "--calibrate", str(street))
     done = called("export", *how, "--output", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
-    assert "int8" in done.stdout
+    assert "int8" in done.stdout and "features reused as they are and moved" in done.stdout
     assert "WARNING" not in done.stderr
-    stored = sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
-    assert stored < 0.7 * DEFAULT_WEIGHTS.stat().st_size  # which are float16
+    exported = read_exported(tmp_path / "out")
+    for part in ("shallow", "common", "keyframe", "reused", "moved"):  # a stream runs the last three
+        stored = sum(path.stat().st_size for path in (tmp_path / "out").glob(f"{part}.*"))
+        assert stored < 0.7 * _float_size(part), part
     assert "int8" in create_backend(tmp_path / "out").description
+    assert exported.precision == "int8"
+
+
+def _float_size(part: str) -> int:
+    return len(onnx_graphs(load_weights(DEFAULT_WEIGHTS), (120, 160), joined=True)[part])
 
 
 def test_what_is_too_far_from_torch_is_not_written(called: Call, tmp_path: Path) -> None:
