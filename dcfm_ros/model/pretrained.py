@@ -73,9 +73,7 @@ def imagenet_first_block(model: DCFM, path: str | os.PathLike[str]) -> InvertedR
     return block.eval().requires_grad_(False)
 
 
-def _check(
-    found: dict[str, Tensor], wanted: dict[str, Tensor], model: DCFM, path: str | os.PathLike[str]
-) -> None:
+def _check(found: dict[str, Tensor], wanted: dict[str, Tensor], model: DCFM, path: str | os.PathLike[str]) -> None:
     if difference := found.keys() ^ wanted.keys():
         listed = ", ".join(sorted(difference)[:3])
         raise WeightsError(f"{path} is not of {model.config.backbone} as {model.config.name} has it: {listed}")

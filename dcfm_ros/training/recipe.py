@@ -56,15 +56,15 @@ class Recipe:
     """Everything a run depends on. Sizes are (height, width) in pixels; a step is one batch of pairs.
 
     model: one of `dcfm models`. data_root: the folder that paths of sources and `init` are under. init: a file of
-    weights to begin from, or the name of an installed package that holds one; none: random ones. output: the folder of weights, checkpoint and TensorBoard's log.
-    seed: of the pairs and of dropout. steps: how long the run is.
+    weights to begin from, or the name of an installed package that holds one; none: random ones. output: the folder of
+    weights, checkpoint and TensorBoard's log. seed: of the pairs and of dropout. steps: how long the run is.
     fusion, resize_first: see model.ModelConfig; they are written into the weights, which run as they were trained.
     "model" is the fusion that `model` has.
     encoder_lr, decoder_lr: peak learning rates, reached after `warmup` steps; then they fall to `final_lr` as
     (1 - progress) ** poly_power. optimizer, weight_decay: "adamw", or "sgd" with a momentum of 0.9.
     batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
     batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
-    crop: the size of a training picture; its sides are at least 32 for MiT, 8 for ResNet. picture: the size at which
+    crop: the size of a training picture; its sides are at least 32, for ResNet 8. picture: the size at which
     pictures are cut; see sources.Source. clip_gradient: the largest norm; 0 is any.
     scale, rotation (degrees), colour, colour_neighbour, focus: how a crop is drawn; motion, faults: how far a still's
     neighbour is from it, how often a frame is disturbed; see augmentation.Augmentation.
