@@ -14,15 +14,16 @@ def images_in(folder: Path) -> list[Path]:
     return files_in(folder, IMAGE_SUFFIXES)
 
 
-def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Files with one of these suffixes in the natural order of their stems (frame2 before frame10); empty when there is
-    no such folder.
+def files_in(folder: Path, suffixes: Collection[str] | None = None) -> list[Path]:
+    """Files with one of these suffixes, or all, in the natural order of their stems (frame2 before frame10); empty when
+    there is no such folder.
 
     Hidden files are left out: macOS leaves one beside each image.
     """
     if not folder.is_dir():
         return []
-    files = (entry for entry in folder.iterdir() if entry.suffix.lower() in suffixes and entry.is_file())
+    entries = (entry for entry in folder.iterdir() if suffixes is None or entry.suffix.lower() in suffixes)
+    files = (entry for entry in entries if entry.is_file())
     return sorted((entry for entry in files if not entry.name.startswith(".")), key=_natural)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dcfm_ros.imaging.files import images_in
-from dcfm_ros.recordings.open import BAG_SUFFIXES, VIDEO_SUFFIXES, is_bag
+from dcfm_ros.recordings.open import VIDEO_SUFFIXES, is_bag
 from dcfm_ros.recordings.recording import RecordingError
 
 
@@ -28,7 +28,7 @@ def _below(folder: Path, leave_out: Collection[Path]) -> Iterator[Path]:
         if entry.name.startswith(".") or entry.resolve() in leave_out:
             continue
         if not entry.is_dir():
-            if entry.suffix.lower() in (*BAG_SUFFIXES, *VIDEO_SUFFIXES):
+            if entry.suffix.lower() in VIDEO_SUFFIXES or is_bag(entry):
                 yield entry
         elif is_bag(entry) or _is_bag_without_metadata(entry) or images_in(entry) or images_in(entry / "images"):
             yield entry

@@ -43,13 +43,17 @@ class FolderRecording(Recording):
         return len(self._images)
 
     def __iter__(self) -> Iterator[Frame]:
+        has_any = False
         for index, path in enumerate(self._images):
             try:
                 frame = _read(path, FIRST_STAMP_NS + round(index * 1e9 / self._rate_hz))
             except RecordingError as error:
                 self._lose(str(error), error)
                 continue
+            has_any = True
             yield frame
+        if not has_any:
+            self._raise_without_frames()
 
 
 def _read(path: Path, stamp_ns: int) -> Frame:

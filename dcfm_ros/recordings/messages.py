@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
-
+from dcfm_ros.recordings.bag_messages import BagMessages, reason
 from dcfm_ros.recordings.recording import RecordingError
 
 
 def topics_of(path: Path) -> dict[str, str]:
     """The type of each topic that has messages. Raises RecordingError when the bag cannot be read."""
-    with _opened(path) as reader:
-        return {c.topic: c.msgtype for c in reader.connections if c.msgcount}
+    with closing(BagMessages(path, _refuse)) as bag:
+        return {topic: kind for (topic, kind), count in bag.counts.items() if count}
 
 
 def read_messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
@@ -24,21 +22,18 @@ def read_messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
 
     Raises RecordingError when the bag cannot be read, at the first message that cannot, and without such a topic.
     """
-    with _opened(path) as reader:
-        connections = [c for c in reader.connections if c.topic == topic]
-        if not connections:
-            there = ", ".join(sorted({c.topic for c in reader.connections})) or "none"
+    with closing(BagMessages(path, _refuse)) as bag:
+        kinds = tuple(kind for name, kind in bag.counts if name == topic)
+        if not kinds:
+            there = ", ".join(sorted({name for name, _ in bag.counts})) or "none"
             raise RecordingError(f"{path} has no topic {topic!r}; its topics: {there}")
-        for connection, received_ns, data in reader.messages(connections=connections):
-            yield received_ns, reader.deserialize(data, connection.msgtype)
+        for number, raw in enumerate(bag.of(topic, kinds)):
+            try:
+                content = bag.content(raw)
+            except Exception as error:  # a damaged message surfaces as nearly any type
+                raise RecordingError(f"message {number} on {topic} in {path} cannot be read: {reason(error)}") from error
+            yield raw.received_ns, content
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[AnyReader]:
-    try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            yield reader
-    except RecordingError:
-        raise
-    except Exception as error:  # a damaged file surfaces as nearly any type: struct, index, assertion, sqlite, ...
-        raise RecordingError(f"{path} cannot be read as a bag: {str(error) or type(error).__name__}") from error
+def _refuse(what: str, cause: Exception | None = None) -> None:
+    raise RecordingError(what) from cause

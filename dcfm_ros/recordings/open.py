@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcfm_ros.imaging.files import IMAGE_SUFFIXES, files_in, images_in
+from dcfm_ros.imaging.files import IMAGE_SUFFIXES, images_in
 from dcfm_ros.recordings.recording import Damaged, Recording, RecordingError
+from dcfm_ros.recordings.storage import BAG_SUFFIXES, bag_files, is_of_ros1, storage_kind
 
-BAG_SUFFIXES = (".db3", ".mcap", ".bag")
 # A list and no trial: FFmpeg opens even a text file, and shows its letters.
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts"),
@@ -20,8 +20,8 @@ def open_recording(
 ) -> Recording:
     """Opens what lies at `path`: a bag, a video or a folder of images.
 
-    path: a rosbag2 folder, a single .db3 or .mcap file, a ROS 1 .bag file, a video file, a folder of images, or a
-        folder that has these in `images/`.
+    path: a rosbag2 folder, a folder of ROS 1 bags, a single file of either, a video file, a folder of images, or a
+        folder that has these in `images/`. What a bag is made of is told by its content, not by names.
     topic: the image topic of a bag; may be left out where there is only one.
     rate_hz: frames per second of a folder (default 10), or of a video in place of its own. Bags carry stamps.
     damaged: "skip" reads all that can be read of what is damaged, and notes what is lost in `Recording.losses`; a bag's
@@ -54,19 +54,17 @@ _EXPECTED = f"a bag ({' '.join(BAG_SUFFIXES)}, or a folder), a video or a folder
 
 def is_bag(path: Path, damaged: Damaged = "raise") -> bool:
     """Whether what is there is to be read as a bag. damaged: "skip" takes a folder without metadata.yaml for one."""
-    if path.is_dir():
-        return (path / "metadata.yaml").exists() or (damaged == "skip" and bool(_loose_bags(path)))
-    return path.suffix.lower() in BAG_SUFFIXES
-
-
-def _loose_bags(folder: Path) -> list[Path]:
-    return files_in(folder, (*BAG_SUFFIXES, ".zstd"))
+    if not path.is_dir():
+        return bool(storage_kind(path))
+    if (path / "metadata.yaml").exists() or is_of_ros1(path):
+        return True
+    return damaged == "skip" and not images_in(path) and bool(bag_files(path))
 
 
 def _open_folder(folder: Path, rate_hz: float | None, damaged: Damaged) -> Recording:
     images = images_in(folder) or images_in(folder / "images")
     if not images:
-        if loose := _loose_bags(folder):
+        if loose := bag_files(folder):
             raise RecordingError(
                 f"{folder} has {loose[0].name} but no metadata.yaml; name the file itself or run `ros2 bag reindex`"
             )

@@ -45,7 +45,7 @@ class Recording(ABC):
 
     name: the bag's, video's or folder's own name, without a suffix.
     damaged: "raise" makes iterating raise RecordingError at the first frame that cannot be read; with "skip" all that
-    can be read comes, and `losses` tells what did not.
+    can be read comes, and `losses` tells what did not. Where that is nothing, iterating raises RecordingError too.
     `close()` or leaving a `with` block frees what is held open; a closed recording is not used again.
     """
 
@@ -95,6 +95,11 @@ class Recording(ABC):
         if self._damaged == "raise":
             raise RecordingError(what) from cause
         self._losses[what] = None
+
+    def _raise_without_frames(self) -> None:
+        """Where damage is skipped and nothing is left: a run over it would look like one that went well."""
+        if self._losses:
+            raise RecordingError(f"no frame of {self.name} can be read: {next(iter(self._losses))}")
 
     def __enter__(self) -> Self:
         return self

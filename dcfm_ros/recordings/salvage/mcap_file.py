@@ -12,12 +12,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.summary import Summary
+from rosbags.typesys.msg import normalize_msgtype
 
 from dcfm_ros.recordings.salvage.raw import Lose, RawMessage
 
@@ -45,9 +47,16 @@ def mcap_messages(file: Path, lose: Lose) -> Iterator[RawMessage]:
                 if channel is None or schema is None:
                     unknown += 1
                     continue
-                yield RawMessage(channel.topic, schema.name, record.log_time, record.data)
+                yield _raw(record, channel, schema)
         if unknown:
             lose(f"{file.name}: {unknown} messages of channels whose description is lost")
+
+
+def _raw(message: Message, channel: Channel, schema: Schema) -> RawMessage:
+    """The message, its type named as in ROS 2."""
+    is_ros = channel.message_encoding in ("cdr", "ros1")
+    kind = str(normalize_msgtype(schema.name)) if is_ros else schema.name
+    return RawMessage(channel.topic, kind, message.log_time, message.data, channel.message_encoding, schema.data)
 
 
 def _summary(stream: BinaryIO) -> Summary:
@@ -88,8 +97,7 @@ def _records(stream: BinaryIO, file: Path, summary: Summary, lose: Lose) -> Iter
             except Exception as error:  # as above
                 lose(f"{file.name}: bytes {at} to {end}: the record cannot be read: {error}")
         at = end
-    if at < size:
-        lose(f"{file.name}: bytes {at} to {size}: no whole record")
+    lose(f"{file.name}: bytes {at} to {size}: no whole record" if at < size else f"{file.name} ends without its end")
 
 
 def _next(chunks: Sequence[int], at: int) -> int:
@@ -122,8 +130,6 @@ def _parsed(data: bytes) -> Iterator[McapRecord]:
 def _decompressed(chunk: Chunk) -> bytes:
     """As far as its bytes go."""
     if chunk.compression == "zstd":
-        import zstandard
-
         return zstandard.ZstdDecompressor().decompressobj().decompress(chunk.data)
     if chunk.compression == "lz4":
         from lz4.frame import LZ4FrameDecompressor

@@ -10,9 +10,14 @@ Lose = Callable[[str], None]
 
 
 class RawMessage(NamedTuple):
-    """A message as it was serialised: ROS 1 in a .bag file, else CDR."""
+    """A message as it was serialised. kind: the type's name. encoding: "cdr", "ros1", "protobuf", "json", ...
+
+    definition: what describes the type, where the file has it in the message's own encoding's words.
+    """
 
     topic: str
     kind: str
     received_ns: int
     data: bytes
+    encoding: str = "cdr"
+    definition: bytes = b""

@@ -52,7 +52,7 @@ def _messages(chunk: BytesIO, connections: dict[int, tuple[str, str]]) -> Iterat
             kind = Header.read(BytesIO(len(data).to_bytes(4, "little") + data)).get_string("type")
             connections[header.get_uint32("conn")] = (normalize(header.get_string("topic")), normalize_msgtype(kind))
         elif header.get_uint8("op") == RecordType.MSGDATA and header.get_uint32("conn") in connections:
-            yield RawMessage(*connections[header.get_uint32("conn")], header.get_time("time"), data)
+            yield RawMessage(*connections[header.get_uint32("conn")], header.get_time("time"), data, "ros1")
 
 
 def _decompressed(compression: str, data: bytes) -> bytes:

@@ -6,16 +6,16 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from dcfm_ros.recordings.salvage.raw import Lose, RawMessage
+from dcfm_ros.recordings.storage import sqlite_uri
 
 _MOST_MESSAGES = 1 << 40
 
 
 def sqlite_messages(file: Path, lose: Lose) -> Iterator[RawMessage]:
     """Every message whose row can be read, in the order in which they were written."""
-    database = sqlite3.connect(f"file:{quote(str(file))}?immutable=1", uri=True)
+    database = sqlite3.connect(sqlite_uri(file), uri=True)
     try:
         database.execute("PRAGMA writable_schema=ON")  # else a file that is shorter than it says is refused
         topics = {key: (name, kind) for key, name, kind in database.execute("SELECT id, name, type FROM topics")}
