@@ -9,7 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dcfm_ros.imaging.encodings import EncodingError
 from dcfm_ros.imaging.labels import UNLABELLED
+from dcfm_ros.imaging.picture_files import read_picture
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _GREY, _PALETTE = 0, 3  # colour types, https://www.w3.org/TR/png-3/#11IHDR
@@ -20,11 +22,11 @@ class DatasetError(ValueError):
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB. Raises DatasetError when the file is not an image."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise DatasetError(f"{path} cannot be read as an image")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    """(H, W, 3) uint8 RGB. Raises DatasetError when the file is not an image, or not whole."""
+    try:
+        return cv2.cvtColor(read_picture(path), cv2.COLOR_BGR2RGB)
+    except EncodingError as error:
+        raise DatasetError(str(error)) from error
 
 
 def read_ids(path: Path) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from dcfm_ros.imaging.encodings import EncodingError, bytes_of, narrowed
+from dcfm_ros.imaging.encodings import EncodingError, bytes_of, demosaiced, narrowed
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import Size
 from dcfm_ros.imaging.masks import check_mask
@@ -29,26 +29,35 @@ def decode_compressed(data: ImageBytes, image_format: str, stamp_ns: int = 0, ma
     """Take the fields of a sensor_msgs/CompressedImage, a JPEG or a PNG, as a frame.
 
     data: the message's bytes, any contiguous buffer. They alone decide what is decoded.
-    image_format: the message's `format`, which drivers fill as they like; becomes the frame's encoding.
+    image_format: the message's `format`, which drivers fill as they like; becomes the frame's encoding. A grey file
+        whose format begins with a Bayer encoding, as image_transport's does ("bayer_rggb8; png compressed "), is a
+        mosaic, unless it says that it was made grey ("compressed mono8").
 
-    The frame is "mono" where the file is grey, else "bgr"; alpha is dropped and 16 bits become 8 as in `decode_frame`.
-    Rows are as the sensor gave them: an orientation noted in the file (EXIF) does not turn the picture, for that would
-    belie the camera's calibration.
+    The frame is "rgb" where the file is a mosaic, "mono" where it is grey, else "bgr"; alpha is dropped and 16 bits
+    become 8 as in `decode_frame`. Rows are as the sensor gave them: an orientation noted in the file (EXIF) does not
+    turn the picture, for that would belie the camera's calibration.
 
-    Raises EncodingError for another format (compressedDepth, AVIF, ...), a damaged or unfinished file, and a picture of
-    more than `max_pixels`. Damage within a JPEG's coded picture goes unnoticed where its end is there: its format has
-    no checksums.
+    Raises EncodingError for another format (compressedDepth, video, ...), a damaged or unfinished file, and a picture of
+    more than `max_pixels`. A JPEG without its end marker, as some cameras send, is taken where its picture is whole.
+    Damage within a JPEG's coded picture goes unnoticed where its end is there: its format has no checksums.
     """
     found = bytes_of(data)
     raw = found.data
     what = f"{found.size} bytes of format {image_format!r}"
     kind, size_of = _kind_of(raw, what)
+    missing: _EndMissing | None = None
     try:
         height, width = size_of(raw)
+    except _EndMissing as damage:
+        missing, (height, width) = damage, damage.size
     except _Damaged as damage:
         raise EncodingError(f"{what} are a damaged {kind}: {damage}") from damage
     if not 0 < height * width <= max_pixels:
         raise EncodingError(f"{what} are a {kind} of {width}x{height} pixels; expected 1 to {max_pixels} in all")
+    if missing is not None:
+        if not _is_whole(found):
+            raise EncodingError(f"{what} are a damaged {kind}: {missing}") from missing
+        found = np.concatenate([found, _END])
     pixels = _decoded(found)
     if pixels is None:
         raise EncodingError(f"{what} are a {kind} of {width}x{height} pixels that cannot be decoded")
@@ -56,6 +65,9 @@ def decode_compressed(data: ImageBytes, image_format: str, stamp_ns: int = 0, ma
         raise EncodingError(f"{what} decode to {pixels.shape[:2]}; expected {(height, width)} as in their header")
     if pixels.dtype == np.uint16:
         pixels = narrowed(pixels)
+    colours = _of_mosaic(pixels, image_format)
+    if colours is not None:
+        return Frame(colours, "rgb", stamp_ns, image_format)
     return Frame(pixels, "mono" if pixels.ndim == 2 else "bgr", stamp_ns, image_format)
 
 
@@ -82,8 +94,30 @@ def encode_jpeg(rgb: np.ndarray, quality: int) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
+def _of_mosaic(pixels: np.ndarray, image_format: str) -> np.ndarray | None:
+    """RGB, where the format says that a grey file is a mosaic.
+
+    image_transport writes "<encoding>; <codec> compressed <what the file has>", the last empty where that is the same.
+    """
+    encoding, _, codec = image_format.partition(";")
+    if pixels.ndim != 2 or codec.rpartition("compressed")[2].strip() in ("mono8", "mono16"):
+        return None
+    return demosaiced(pixels, encoding.strip())
+
+
 class _Damaged(ValueError):
     """What is wrong with a file."""
+
+
+_NO_END = "it ends before its EOI marker"
+
+
+class _EndMissing(_Damaged):
+    """A JPEG of this size without its end, which may have all of its picture."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__(_NO_END)
+        self.size = size
 
 
 def _kind_of(data: memoryview, what: str) -> tuple[str, Callable[[memoryview], Size]]:
@@ -91,7 +125,10 @@ def _kind_of(data: memoryview, what: str) -> tuple[str, Callable[[memoryview], S
     for kind, signature, size_of in (("JPEG", _JPEG, _jpeg_size), ("PNG", PNG_SIGNATURE, _png_size)):
         if data[: len(signature)] == signature:
             return kind, size_of
-    raise EncodingError(f"{what} begin with {bytes(data[:8])!r}; expected JPEG or PNG")
+    begin = bytes(data[:8])
+    is_video = any(word in what.lower() for word in _VIDEOS) or _NAL_UNIT.match(begin)
+    way_out = ": these are packets of video, decode them first (`ros2 run image_transport republish`)"
+    raise EncodingError(f"{what} begin with {begin!r}; expected JPEG or PNG{way_out if is_video else ''}")
 
 
 def _decoded(data: np.ndarray) -> np.ndarray | None:
@@ -101,6 +138,9 @@ def _decoded(data: np.ndarray) -> np.ndarray | None:
     except cv2.error:  # its own limits on sizes
         return None
 
+
+_VIDEOS = ("h264", "h265", "h.264", "h.265", "hevc", "av1", "vp8", "vp9")
+_NAL_UNIT = re.compile(rb"\x00\x00\x00?\x01")  # Annex B of H.264 and H.265
 
 # ITU-T T.81, annex B. A marker may have fill bytes before it; in coded data FF stands before 00 or a restart marker.
 _JPEG = b"\xff\xd8\xff"
@@ -112,10 +152,28 @@ _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _MAX_SCANS = 100
 
 
+_END = np.frombuffer(b"\xff\xd9", np.uint8)
+_SEQUENTIAL = (0xC0, 0xC1)
+# Coded values where a decoder that finds no more of them fills the picture up with zeros.
+_STRAYS = (np.full(64, 0x55, np.uint8), np.full(64, 0xAA, np.uint8))
+
+
+def _is_whole(data: np.ndarray) -> bool:
+    """Whether a JPEG without its end has all of its picture: then what stands behind changes nothing in it."""
+    if data[-1] == 0xFF:
+        return False
+    pixels = _decoded(np.concatenate([data, _END]))
+    others = [_decoded(np.concatenate([data, stray, _END])) for stray in _STRAYS]
+    return pixels is not None and all(other is not None and np.array_equal(pixels, other) for other in others)
+
+
 def _jpeg_size(data: memoryview) -> Size:
-    """Height and width, from the frame header (SOF) of a file that has all its segments up to the last (EOI)."""
+    """Height and width, from the frame header (SOF) of a file that has all its segments up to the last (EOI).
+
+    Raises _EndMissing where only the last may lack: behind the one scan that has all components of the picture.
+    """
     size: Size | None = None
-    scans = 0
+    components = scans = at_start = 0
     at = 2
     while marker := _MARKER.match(data, at):
         kind, at = marker[1][0], marker.end()
@@ -125,18 +183,21 @@ def _jpeg_size(data: memoryview) -> Size:
             return size
         length = _unpacked(">H", data, at)[0]
         if kind in _SOF and size is None:
-            _, height, width = _unpacked(">BHH", data, at + 2)
+            _, height, width, count = _unpacked(">BHHB", data, at + 2)
             size = height, width
-        at += length
+            components = count if kind in _SEQUENTIAL else 0
+        at_start, at = at, at + length
         if kind == _SOS:
             scans += 1
             if scans > _MAX_SCANS:
                 raise _Damaged(f"it has more than {_MAX_SCANS} scans")
             end = _END_OF_SCAN.search(data, at)
+            if end is None and size is not None and data[at_start + 2 : at_start + 3] == bytes([components]):
+                raise _EndMissing(size)
             at = end.start() if end else len(data)
     if at < len(data):
         raise _Damaged(f"expected a marker at byte {at}, found {bytes(data[at : at + 4])!r}")
-    raise _Damaged("it ends before its EOI marker")
+    raise _Damaged(_NO_END)
 
 
 # https://www.w3.org/TR/png-3/#5Chunk-layout: length, type, content, checksum

@@ -58,9 +58,18 @@ def _semiplanar(code: int) -> _Layout:
     return _Layout("rgb", 1, to_rgb=code, chroma_rows=True, even_sides=(True, True))
 
 
-def _bayer(code: int) -> _Layout:
+# ROS names a mosaic by its first two rows, OpenCV by the second and third pixel of the second and third row.
+_BAYER: dict[str, int] = {
+    "bayer_rggb": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg": cv2.COLOR_BayerGB2RGB,
+}
+
+
+def _bayer(code: int, wide: bool) -> _Layout:
     # OpenCV gives black below 3x3 instead of an error: there is no neighbour to interpolate from.
-    return _Layout("rgb", 1, to_rgb=code, least_side=3)
+    return _Layout("rgb", 1, wide=wide, to_rgb=code, least_side=3)
 
 
 _LAYOUTS: dict[str, _Layout] = {
@@ -82,11 +91,8 @@ _LAYOUTS: dict[str, _Layout] = {
     "yuyv": _YUYV,
     "nv12": _semiplanar(cv2.COLOR_YUV2RGB_NV12),
     "nv21": _semiplanar(cv2.COLOR_YUV2RGB_NV21),
-    # ROS names a mosaic by its first two rows, OpenCV by the second and third pixel of the second and third row.
-    "bayer_rggb8": _bayer(cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": _bayer(cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": _bayer(cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": _bayer(cv2.COLOR_BayerGB2RGB),
+    **{f"{name}8": _bayer(code, wide=False) for name, code in _BAYER.items()},
+    **{f"{name}16": _bayer(code, wide=True) for name, code in _BAYER.items()},
 }
 
 SUPPORTED_ENCODINGS: tuple[str, ...] = tuple(_LAYOUTS)
@@ -156,6 +162,20 @@ def bytes_of(data: ImageBytes) -> np.ndarray:
         return np.frombuffer(data, np.uint8)
     except (ValueError, BufferError) as error:
         raise EncodingError(f"data is not one contiguous run of bytes: {error}") from error
+
+
+def demosaiced(mosaic: np.ndarray, encoding: str) -> np.ndarray | None:
+    """(H, W, 3) uint8 RGB of an (H, W) uint8 mosaic; None where the encoding is no Bayer one.
+
+    Raises EncodingError when the mosaic has fewer than 3 rows or columns.
+    """
+    code = _BAYER.get(encoding.removesuffix("16").removesuffix("8"))
+    layout = _LAYOUTS.get(encoding)
+    if code is None or layout is None:
+        return None
+    height, width = mosaic.shape
+    _check_size(layout, f"{encoding} {width}x{height}", height, width)
+    return cv2.cvtColor(mosaic, code)
 
 
 def narrowed(values: np.ndarray) -> np.ndarray:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
-
+from dcfm_ros.imaging.encodings import EncodingError
 from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.picture_files import read_picture
 from dcfm_ros.recordings.recording import (
     DEFAULT_RATE_HZ,
     FIRST_STAMP_NS,
@@ -57,7 +57,7 @@ class FolderRecording(Recording):
 
 
 def _read(path: Path, stamp_ns: int) -> Frame:
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise RecordingError(f"{path} cannot be read as an image")
-    return Frame(pixels, "bgr", stamp_ns, "bgr8")
+    try:
+        return Frame(read_picture(path), "bgr", stamp_ns, "bgr8")
+    except EncodingError as error:
+        raise RecordingError(str(error)) from error

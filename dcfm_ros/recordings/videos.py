@@ -82,6 +82,8 @@ class VideoRecording(Recording):
     @contextmanager
     def _capture(self) -> Iterator[cv2.VideoCapture]:
         capture = cv2.VideoCapture(str(self._path))
+        # Rows as they are stored, as of pictures in files and messages, whatever way up a player would show them.
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         try:
             yield capture
         finally:
