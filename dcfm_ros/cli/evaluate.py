@@ -108,6 +108,7 @@ def command(
         assert images is not None and labels is not None
         dataset = OneClip(images, labels, classes)
     dataset = only_frames(dataset, only)
+    dataset.check_labels()
     if mode == "full":
         keyframe_interval, schedule, stream = 1, None, partial(StreamSegmenter)
     if json_file is not None:

@@ -8,6 +8,7 @@ gt/<label>_L.png                   0..10 are the classes, 11 and above are ignor
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ from dcfm_ros.imaging.labels import CAMVID, UNLABELLED
 # label in 30 frames the windows just meet.
 _BEFORE, _AFTER = 19, 10
 
+log = logging.getLogger(__name__)
+
+_VOID = len(CAMVID)
 _CLASS_IDS = np.full(256, UNLABELLED, np.uint8)
 _CLASS_IDS[: len(CAMVID)] = np.arange(len(CAMVID))
 
@@ -57,8 +61,19 @@ class CamvidDataset(Dataset):
             of_sequence[frame] = path
         clips = [clip for sequence in sorted(labels) for clip in _clips(root / sequence, labels[sequence])]
         super().__init__(root, CAMVID, clips)
+        self._told: set[Path] = set()
 
     def decode(self, ids: np.ndarray, path: Path) -> np.ndarray:
+        stray = ids[(ids > _VOID) & (ids != UNLABELLED)]
+        if stray.size and path.parent not in self._told:
+            self._told.add(path.parent)
+            log.warning(
+                "%s holds the label %d, and all from %d on are ignored: where these are CamVid's 32 classes, write the "
+                "ids of its 11 in their place",
+                path,
+                stray[0],
+                _VOID,
+            )
         return _CLASS_IDS[ids]
 
 

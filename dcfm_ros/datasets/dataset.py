@@ -119,6 +119,14 @@ class Dataset(ABC):
             )
         return image, label
 
+    def check_labels(self) -> None:
+        """Read every label, for what is wrong with the last to be known before hours of work on those before it.
+
+        Raises DatasetError as `label` does.
+        """
+        for clip, index in self.labelled():
+            self.label(clip, index)
+
     @abstractmethod
     def decode(self, ids: np.ndarray, path: Path) -> np.ndarray:
         """Class ids from (H, W) uint8 ids as they stand in the file `path`: the same shape, 255 ignored.

@@ -43,7 +43,7 @@ class FolderDataset(Dataset):
         files = {path.stem: path for path in images_in(folder / "labels")}
         if not files:
             raise DatasetError(f"{folder / 'labels'} holds no label; expected <stem>.png for some of the images")
-        if others := [path for path in files.values() if path.suffix != ".png"]:
+        if others := [path for path in files.values() if path.suffix.lower() != ".png"]:
             raise DatasetError(f"{others[0]} is no PNG; expected {others[0].stem}.png, which keeps ids as they are")
         if orphans := [path for stem, path in files.items() if stem not in stems]:
             expected = folder / "images" / orphans[0].stem

@@ -9,7 +9,7 @@ import numpy as np
 
 from dcfm_ros.datasets.dataset import Clip, Dataset, DatasetError
 from dcfm_ros.datasets.pixels import check_ids
-from dcfm_ros.imaging.files import images_in
+from dcfm_ros.imaging.files import files_in, images_in
 from dcfm_ros.imaging.labels import LabelSet
 
 
@@ -24,10 +24,12 @@ class OneClip(Dataset):
         frames = dict(enumerate(images_in(Path(images))))
         if not frames:
             raise DatasetError(f"{images} holds no image; expected the frames of a clip")
-        files = {index: Path(folder) / f"{path.stem}.png" for index, path in frames.items()}
-        labelled = {index: path for index, path in files.items() if path.is_file()}
+        files = {path.stem: path for path in files_in(Path(folder), (".png",))}
+        labelled = {index: files[path.stem] for index, path in frames.items() if path.stem in files}
         if not labelled:
-            raise DatasetError(f"{folder} holds no label for an image of {images}; expected, say, {files[0].name}")
+            raise DatasetError(
+                f"{folder} holds no label for an image of {images}; expected, say, {frames[0].stem}.png"
+            )
         super().__init__(images, labels, [Clip.of(frames[0].stem, frames, labelled)])
 
     def decode(self, ids: np.ndarray, path: Path) -> np.ndarray:

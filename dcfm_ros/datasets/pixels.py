@@ -50,14 +50,16 @@ def read_ids(path: Path) -> np.ndarray:
     ids = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
         found = "unreadable" if ids is None else f"{ids.dtype} {ids.shape}"
-        raise DatasetError(f"{path} is {found}; {expected}")
+        way_out = "" if ids is None or ids.ndim == 2 else ": where colours stand for classes, write the id of each instead"
+        raise DatasetError(f"{path} is {found}; {expected}{way_out}")
     return ids if scale == 1 else ids // np.uint8(scale)
 
 
 def check_ids(ids: np.ndarray, path: Path, classes: int, hint: str = "") -> None:
     """Raises DatasetError, with `hint` at its end, when an id read from `path` is neither 0..classes-1 nor 255."""
     if (stray := ids[(ids >= classes) & (ids != UNLABELLED)]).size:
-        raise DatasetError(f"{path} holds the label {stray[0]}; expected 0 to {classes - 1}, or {UNLABELLED}{hint}")
+        way_out = hint or f": write the id of one of the {classes} classes or {UNLABELLED} in its place"
+        raise DatasetError(f"{path} holds the label {stray[0]}; expected 0 to {classes - 1}, or {UNLABELLED}{way_out}")
 
 
 def _without_palette(data: bytes) -> bytes:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dcfm_ros.model.catalogue import ModelConfig
 from dcfm_ros.model.dcfm import DCFM
+from dcfm_ros.model.state_dicts import unwrapped
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "dcfm_ros"
@@ -56,8 +57,8 @@ class WeightsError(ValueError):
 def load_official_checkpoint(model: DCFM, encoder: Source, decoder: Source) -> DCFM:
     """Load the authors' two files into `model`, which is returned.
 
-    encoder, decoder: paths of `encoder_epoch_N.pth` and `decoder_epoch_N.pth`, or their state dicts; the `module.` in
-    front of every key is optional. Raises WeightsError, with `model` left as it was, when a file is missing, truncated,
+    encoder, decoder: paths of `encoder_epoch_N.pth` and `decoder_epoch_N.pth`, or their state dicts; what training tools
+    put around them (`state_dict`, `module.` in front of every key) is taken away. Raises WeightsError, with `model` left as it was, when a file is missing, truncated,
     holds pickled code, or is of another architecture or number of classes.
     """
     tensors = _renamed(_official_state(encoder, "encoder"), _ENCODER_NAMES, "encoder")
@@ -97,7 +98,7 @@ def load_weights(path: str | os.PathLike[str]) -> DCFM:
     """
     with _opened(Path(path)) as file:
         document = _document(file, path)
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        tensors = unwrapped({name: file.get_tensor(name) for name in file.keys()}, path)  # noqa: SIM118 (not a dict)
     try:
         model = DCFM(ModelConfig.from_json(document["config"]))
     except (TypeError, ValueError) as error:
@@ -124,6 +125,7 @@ def _official_state(source: Source, part: str) -> dict[str, Tensor]:
                 f"{path} cannot be read as the {part}'s state dict, a plain dictionary of tensors saved by torch; "
                 "it is truncated, of another kind, or holds pickled code, which is never run"
             ) from error
+    state = unwrapped(state, _label(source))
     if not isinstance(state, Mapping):
         raise WeightsError(f"{_label(source)} holds a {type(state).__name__}; expected a state dict of the {part}")
     for key, value in state.items():
@@ -132,7 +134,7 @@ def _official_state(source: Source, part: str) -> dict[str, Tensor]:
                 f"{_label(source)} holds a {type(value).__name__} at {key!r}; expected a state dict of the {part}, "
                 "nothing but tensors"
             )
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+    return {str(key): value for key, value in state.items()}
 
 
 def _renamed(state: dict[str, Tensor], names: tuple[tuple[str, str], ...], part: str) -> dict[str, Tensor]:

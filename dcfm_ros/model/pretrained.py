@@ -12,6 +12,7 @@ from torch import Tensor
 from dcfm_ros.model.backbones.efficientnet_lite import EfficientNetLiteEncoder, InvertedResidual, published_first_block
 from dcfm_ros.model.checkpoints import WeightsError
 from dcfm_ros.model.dcfm import DCFM
+from dcfm_ros.model.state_dicts import unwrapped
 
 _COUNTER = "num_batches_tracked"  # in some files only, and read by nothing
 # What PSPNet's deep stem changes of a torchvision ResNet-50 or -101: the stem itself and what reads its 128 channels.
@@ -88,14 +89,13 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not there; expected initial weights")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return unwrapped(load_file(path), path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types here, from EOFError to UnpicklingError
         raise WeightsError(
             f"{path} cannot be read as safetensors, or as a state dict saved by torch without code in it"
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    state = unwrapped(state, path)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no state dict; expected names with tensors")
     return state

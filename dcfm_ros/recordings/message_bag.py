@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
@@ -21,6 +22,13 @@ Storage = Literal["sqlite3", "mcap"]
 _INFINITE = QosTime(9_223_372_036, 854_775_807)
 
 
+class _UriPath(type(Path())):  # type: ignore[misc]
+    """A path that is quoted where it is put into a text."""
+
+    def __format__(self, spec: str) -> str:
+        return quote(str(self))
+
+
 class MessageBag:
     """A new rosbag2 folder. Each topic has one type, and the time of receipt is the stamp.
 
@@ -34,7 +42,8 @@ class MessageBag:
         self._types: Any = get_typestore(Stores.ROS2_JAZZY)
         self._connections: dict[str, Connection] = {}
         try:
-            self._bag = Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()])
+            # For SQLite the library writes the path into a URI as it is, where "#", "?" and "%" mean something.
+            self._bag = Writer(_UriPath(path), version=8, storage_plugin=StoragePlugin[storage.upper()])
             self._bag.set_compression(
                 CompressionMode.STORAGE if compress else CompressionMode.NONE, CompressionFormat.ZSTD
             )

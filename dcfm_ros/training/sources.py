@@ -21,6 +21,9 @@ Picture = Literal["network", "source"]
 KEPT_BYTES = 1_500_000_000
 """How much a training process keeps decoded, with all its sources and workers: 2000 frames of 360x480 take it."""
 
+_LABELS_LOOKED_AT = 1000
+"""For classes that lack, spread over all: seconds, where the largest data set's labels take a quarter of an hour."""
+
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +78,7 @@ class Source:
         self._frames = [(clip, index) for clip, index in dataset.labelled() if not self._is_held_out(clip, index)]
         if not self._frames:
             raise ValueError(f"{dataset.root}: hold_out={hold_out!r} leaves no frame to train on")
+        self._tell_of_classes_that_lack()
         self._kept: dict[Path, Shot] = {}
         self._may_keep = keep_bytes
         if max_distance:
@@ -135,6 +139,24 @@ class Source:
             offsets = [wanted, -wanted, *sorted([*before, *after], key=abs)]
         others = (clip.shifted(index, offset) for offset in offsets)
         return next((i for i in others if i is not None and not self._is_held_out(clip, i)), None)
+
+    def _tell_of_classes_that_lack(self) -> None:
+        """Log the classes that no label has: nothing can be learnt of them, and their IoU says nothing."""
+        looked_at = self._frames[:: -(-len(self._frames) // _LABELS_LOOKED_AT)]
+        missing = set(range(len(self._dataset.labels)))
+        for clip, index in looked_at:
+            label = self._dataset.label(clip, index)
+            missing -= set() if label is None else set(np.unique(label).tolist())
+            if not missing:
+                return
+        log.warning(
+            "%s: no pixel of %s in the %d labels looked at of %d; expected each class to occur, as it cannot be learnt "
+            "otherwise",
+            self._dataset.root,
+            ", ".join(self._dataset.labels.names[index] for index in sorted(missing)),
+            len(looked_at),
+            len(self._frames),
+        )
 
     def _tell_of_frames_without_a_neighbour(self) -> None:
         alone = sum(self._neighbour_of(clip, index, 1) is None for clip, index in self._frames)

@@ -57,8 +57,8 @@ class RecordingSource:
     images), the frame's index (000012.png, from 0) or its stamp in nanoseconds (1700000000050000000.png).
     classes: what the ids mean.
 
-    Raises DatasetError when the folder holds no PNG, or one whose name can be none of these; and while iterating for
-    labels that are no ids or of another size than their frame, and at the end where stamps met no frame.
+    Raises DatasetError when the folder holds no PNG, one whose name can be none of these, or one that holds no ids; and
+    while iterating for labels of another size than their frame, and at the end where stamps met no frame.
     """
 
     def __init__(self, recording: Recording, path: Path, labels: Path | None, classes: LabelSet) -> None:
@@ -68,6 +68,8 @@ class RecordingSource:
         stems = {image.stem: index for index, image in enumerate(images)}
         self._labels = {} if labels is None else _by_number(labels, stems, len(recording))
         self.label_files = tuple(self._labels[number] for number in sorted(self._labels))
+        for file in self.label_files:
+            self._ids(file)  # now, and not after all the frames before it
 
     def __len__(self) -> int:
         return len(self._recording)
@@ -86,12 +88,16 @@ class RecordingSource:
             )
 
     def _label(self, path: Path, frame: Frame) -> np.ndarray:
-        ids = read_ids(path)
-        check_ids(ids, path, len(self._classes))
+        ids = self._ids(path)
         if ids.shape != (frame.height, frame.width):
             raise DatasetError(
                 f"{path} is {ids.shape[1]}x{ids.shape[0]}; expected its frame's size, {frame.width}x{frame.height}"
             )
+        return ids
+
+    def _ids(self, path: Path) -> np.ndarray:
+        ids = read_ids(path)
+        check_ids(ids, path, len(self._classes))
         return ids
 
 
@@ -99,6 +105,7 @@ class DatasetSource:
     """The clips of a data set one after the other; each, and what follows a missing frame, begins a stream."""
 
     def __init__(self, dataset: Dataset) -> None:
+        dataset.check_labels()
         self._dataset = dataset
         self.files = tuple(path for clip in dataset.clips for path in clip.frames)
         self.label_files = tuple(clip.labels[index] for clip, index in dataset.labelled())
@@ -122,7 +129,7 @@ def _by_number(folder: Path, stems: Mapping[str, int], count: int) -> dict[int, 
     found: dict[int, Path] = {}
     for path in files:
         number = stems.get(path.stem, int(path.stem) if path.stem.isdecimal() else None)
-        if path.suffix != ".png" or number is None or count <= number < _FIRST_STAMP:
+        if path.suffix.lower() != ".png" or number is None or count <= number < _FIRST_STAMP:
             names = f"{next(iter(stems))}.png, ..., " if stems else ""
             names += f"000000.png to {count - 1:06d}.png, or <stamp in ns>.png"
             raise DatasetError(f"{path} is no label of a frame; expected {names}")
