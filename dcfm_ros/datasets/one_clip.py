@@ -27,9 +27,7 @@ class OneClip(Dataset):
         files = {path.stem: path for path in files_in(Path(folder), (".png",))}
         labelled = {index: files[path.stem] for index, path in frames.items() if path.stem in files}
         if not labelled:
-            raise DatasetError(
-                f"{folder} holds no label for an image of {images}; expected, say, {frames[0].stem}.png"
-            )
+            raise DatasetError(f"{folder} holds no label for an image of {images}; expected, say, {frames[0].stem}.png")
         super().__init__(images, labels, [Clip.of(frames[0].stem, frames, labelled)])
 
     def decode(self, ids: np.ndarray, path: Path) -> np.ndarray:

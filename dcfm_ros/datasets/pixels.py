@@ -50,7 +50,7 @@ def read_ids(path: Path) -> np.ndarray:
     ids = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
         found = "unreadable" if ids is None else f"{ids.dtype} {ids.shape}"
-        way_out = "" if ids is None or ids.ndim == 2 else ": where colours stand for classes, write the id of each instead"
+        way_out = "" if ids is None or ids.ndim == 2 else ": write the id of each class in place of its colour"
         raise DatasetError(f"{path} is {found}; {expected}{way_out}")
     return ids if scale == 1 else ids // np.uint8(scale)
 

@@ -37,8 +37,8 @@ def decode_compressed(data: ImageBytes, image_format: str, stamp_ns: int = 0, ma
     become 8 as in `decode_frame`. Rows are as the sensor gave them: an orientation noted in the file (EXIF) does not
     turn the picture, for that would belie the camera's calibration.
 
-    Raises EncodingError for another format (compressedDepth, video, ...), a damaged or unfinished file, and a picture of
-    more than `max_pixels`. A JPEG without its end marker, as some cameras send, is taken where its picture is whole.
+    Raises EncodingError for another format (compressedDepth, video, ...), a damaged or unfinished file, and a picture
+    of more than `max_pixels`. A JPEG without its end marker, as some cameras send, is taken where its picture is whole.
     Damage within a JPEG's coded picture goes unnoticed where its end is there: its format has no checksums.
     """
     found = bytes_of(data)

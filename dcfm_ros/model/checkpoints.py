@@ -57,9 +57,10 @@ class WeightsError(ValueError):
 def load_official_checkpoint(model: DCFM, encoder: Source, decoder: Source) -> DCFM:
     """Load the authors' two files into `model`, which is returned.
 
-    encoder, decoder: paths of `encoder_epoch_N.pth` and `decoder_epoch_N.pth`, or their state dicts; what training tools
-    put around them (`state_dict`, `module.` in front of every key) is taken away. Raises WeightsError, with `model` left as it was, when a file is missing, truncated,
-    holds pickled code, or is of another architecture or number of classes.
+    encoder, decoder: paths of `encoder_epoch_N.pth` and `decoder_epoch_N.pth`, or their state dicts; what training
+    tools put around them (`state_dict`, `module.` in front of every key) is taken away. Raises WeightsError, with
+    `model` left as it was, when a file is missing, truncated, holds pickled code, or is of another architecture or
+    number of classes.
     """
     tensors = _renamed(_official_state(encoder, "encoder"), _ENCODER_NAMES, "encoder")
     tensors |= _renamed(_official_state(decoder, "decoder"), _DECODER_NAMES, "decoder")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -61,7 +61,9 @@ class BagMessages:
                     read[raw.received_ns] += 1
                     yield raw
             except Exception as error:  # a damaged file surfaces as nearly any type: struct, index, sqlite, ...
-                self._lose(f"message {read.total()} on {topic} in {self._path} cannot be read: {reason(error)}", error)
+                if not self._can_be_read_by_file(topic, kinds, expected):
+                    where = f"message {read.total()} on {topic} in {self._path}"
+                    self._lose(f"{where} cannot be read: {reason(error)}", error)
             if read.total() >= expected:
                 return
         count = read.total()
@@ -126,6 +128,13 @@ class BagMessages:
         for what in lost:
             self._lose(what)
         return counts | announced(self._path)
+
+    def _can_be_read_by_file(self, topic: str, kinds: tuple[str, ...], expected: int) -> bool:
+        """Whether nothing is lost where the library gives up, as it does over messages out of order and no index."""
+        lost: list[str] = []
+        messages = salvaged(self._path, lost.append, self._scratch)
+        count = sum(raw.topic == topic and raw.kind in kinds for raw in messages)
+        return not lost and count >= expected
 
     def _indexed(self, topic: str, kinds: tuple[str, ...]) -> Iterator[RawMessage]:
         """By the library. One topic may have several connections: bags that were split, publishers with other QoS."""

@@ -52,7 +52,7 @@ def as_ros(message: Any, kind: str) -> Any:
 
 @lru_cache(maxsize=8)
 def _message_class(kind: str, definition: bytes) -> Any:
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
 
     pool = descriptor_pool.DescriptorPool()
     files = {file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(definition).file}

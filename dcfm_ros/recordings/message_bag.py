@@ -42,8 +42,9 @@ class MessageBag:
         self._types: Any = get_typestore(Stores.ROS2_JAZZY)
         self._connections: dict[str, Connection] = {}
         try:
-            # For SQLite the library writes the path into a URI as it is, where "#", "?" and "%" mean something.
-            self._bag = Writer(_UriPath(path), version=8, storage_plugin=StoragePlugin[storage.upper()])
+            self._bag = Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()])
+            # For SQLite the library puts the path into a URI as it is, where "#", "?" and "%" mean something.
+            self._bag.path = _UriPath(path)
             self._bag.set_compression(
                 CompressionMode.STORAGE if compress else CompressionMode.NONE, CompressionFormat.ZSTD
             )

@@ -31,7 +31,9 @@ def read_messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
             try:
                 content = bag.content(raw)
             except Exception as error:  # a damaged message surfaces as nearly any type
-                raise RecordingError(f"message {number} on {topic} in {path} cannot be read: {reason(error)}") from error
+                raise RecordingError(
+                    f"message {number} on {topic} in {path} cannot be read: {reason(error)}"
+                ) from error
             yield raw.received_ns, content
 
 

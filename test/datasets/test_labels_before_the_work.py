@@ -51,7 +51,7 @@ def test_a_bad_last_label_is_found_before_the_first_frame_is_segmented(data, val
 
 def test_colours_for_classes_are_refused_with_the_way_out(data):
     write_pixels(data / "labels" / "3.png")
-    with pytest.raises(DatasetError, match="where colours stand for classes, write the id of each instead"):
+    with pytest.raises(DatasetError, match="write the id of each class in place of its colour"):
         FolderDataset(data, labels=CAMVID).check_labels()
 
 

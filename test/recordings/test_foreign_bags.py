@@ -164,7 +164,9 @@ def test_metadata_that_is_odd_costs_nothing(tmp_path, frames, storage, field, va
     assert_reads(path, frames)
 
 
-@pytest.mark.parametrize(("profile", "foreign"), [("ros2", "protobuf"), ("ros2", "jsonschema"), ("", ""), ("x", "cbor")])
+@pytest.mark.parametrize(
+    ("profile", "foreign"), [("ros2", "protobuf"), ("ros2", "jsonschema"), ("", ""), ("x", "cbor")]
+)
 def test_what_is_not_the_image_topic_does_not_matter(tmp_path, frames, image_message, profile, foreign):
     path = write_mcap(tmp_path / "a.mcap", frames, image_message, profile, foreign)
     assert_reads(path, frames)
@@ -185,9 +187,7 @@ def test_definition_of_another_topic_may_be_empty(tmp_path, frames, write_messag
 
 def test_mcap_without_index_and_out_of_order_loses_nothing(tmp_path, frames, image_message):
     shuffled = [frames[i] for i in (1, 0, 2, 3, 5, 4)]
-    path = write_mcap(
-        tmp_path / "fast.mcap", shuffled, image_message, use_chunking=False, index_types=IndexType.NONE
-    )
+    path = write_mcap(tmp_path / "fast.mcap", shuffled, image_message, use_chunking=False, index_types=IndexType.NONE)
     assert_reads(path, shuffled)
 
 
