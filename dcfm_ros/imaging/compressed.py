@@ -21,6 +21,7 @@ from dcfm_ros.imaging.masks import check_mask
 if TYPE_CHECKING:
     from dcfm_ros.imaging.encodings import ImageBytes
 
+JPEG_SIGNATURE = b"\xff\xd8\xff"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 1 << 26  # beyond any camera's on a robot: 201 MB as BGR
 
@@ -122,7 +123,7 @@ class _EndMissing(_Damaged):
 
 def _kind_of(data: memoryview, what: str) -> tuple[str, Callable[[memoryview], Size]]:
     """The file's format and what reads its size."""
-    for kind, signature, size_of in (("JPEG", _JPEG, _jpeg_size), ("PNG", PNG_SIGNATURE, _png_size)):
+    for kind, signature, size_of in (("JPEG", JPEG_SIGNATURE, _jpeg_size), ("PNG", PNG_SIGNATURE, _png_size)):
         if data[: len(signature)] == signature:
             return kind, size_of
     begin = bytes(data[:8])
@@ -143,7 +144,6 @@ _VIDEOS = ("h264", "h265", "h.264", "h.265", "hevc", "av1", "vp8", "vp9")
 _NAL_UNIT = re.compile(rb"\x00\x00\x00?\x01")  # Annex B of H.264 and H.265
 
 # ITU-T T.81, annex B. A marker may have fill bytes before it; in coded data FF stands before 00 or a restart marker.
-_JPEG = b"\xff\xd8\xff"
 _MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _EOI, _SOS = 0xD9, 0xDA

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dcfm_ros.imaging.compressed import decode_compressed
+from dcfm_ros.imaging.compressed import JPEG_SIGNATURE, PNG_SIGNATURE, decode_compressed
 from dcfm_ros.imaging.encodings import EncodingError, to_rgb
 
 _BMP = b"BM"
@@ -21,9 +21,10 @@ def read_picture(path: Path) -> np.ndarray:
     """
     try:
         data = path.read_bytes()
+        pixels = None
         if data.startswith(_BMP):
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        else:
+        elif data.startswith((JPEG_SIGNATURE, PNG_SIGNATURE)):
             pixels = cv2.cvtColor(to_rgb(decode_compressed(data, path.suffix.lstrip("."))), cv2.COLOR_RGB2BGR)
     except (OSError, EncodingError) as error:
         raise EncodingError(f"{path} cannot be read as an image: {error}") from error
