@@ -20,7 +20,7 @@ def unwrapped(state: Any, source: object) -> Any:
     """
     taken: list[str] = []
     while isinstance(state, Mapping):
-        if inner := next((name for name in _WRAPPERS if isinstance(state.get(name), Mapping)), None):
+        if inner := next((name for name in _WRAPPERS if isinstance(state.get(name), Mapping) and state[name]), None):
             state = state[inner]
             taken.append(f"[{inner!r}]")
             continue

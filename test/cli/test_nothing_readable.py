@@ -1,4 +1,4 @@
-"""A recording of which no frame can be read ends with 1, and a fleet does not count it as done, a second time neither."""
+"""A recording of which no frame can be read ends with 1, and a fleet does not count it as done, nor a second time."""
 
 from __future__ import annotations
 

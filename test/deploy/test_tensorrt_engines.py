@@ -17,6 +17,7 @@ import tensorrt_double
 import torch
 from onnx import TensorProto, helper
 
+from dcfm_ros.deploy.calibration import Clip
 from dcfm_ros.deploy.engine_cache import EngineCache
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
 from dcfm_ros.deploy.quantise import quantised
@@ -327,7 +328,7 @@ def test_tensorrt_has_all_that_the_networks_graphs_ask_for(name: str, build: Bui
 def test_tensorrt_reads_the_networks_graphs_in_int8(build: Builds, double: ModuleType) -> None:
     model = create_model("camvid_mitb0")
     images = [np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)]
-    made = quantised(onnx_graphs(model, SIZE), images, signed=True)
+    made = quantised(onnx_graphs(model, SIZE), [Clip(image, ()) for image in images], signed=True)
     build({name: made[name] for name in ("shallow", "common")}, precision="int8")
     assert [double.BuilderFlag.INT8 in built.flags for built in double._built] == [True, True]
 

@@ -95,7 +95,7 @@ def test_an_end_marker_within_a_segment_is_not_the_files() -> None:
     data = JPEG[:2] + comment + JPEG[2:]
     assert decode_compressed(data, "jpeg").height == 24
     with pytest.raises(EncodingError, match="ends before its EOI marker"):
-        decode_compressed(data[:-2], "jpeg")
+        decode_compressed(data[:-20], "jpeg")
 
 
 @pytest.mark.parametrize("data", [JPEG, PNG], ids=["JPEG", "PNG"])

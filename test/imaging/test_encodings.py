@@ -19,9 +19,18 @@ from dcfm_ros.imaging import SUPPORTED_ENCODINGS, EncodingError, Frame, decode_f
 
 VIEWS = {"mono8": 1, "8UC1": 1, "rgb8": 3, "bgr8": 3, "8UC3": 3, "rgba8": 4, "bgra8": 4}
 BAYER = {"bayer_rggb8": "rggb", "bayer_bggr8": "bggr", "bayer_gbrg8": "gbrg", "bayer_grbg8": "grbg"}
+BAYER16 = ("bayer_rggb16", "bayer_bggr16", "bayer_gbrg16", "bayer_grbg16")
 WIDE = {"mono16": 2, "rgb16": 6, "bgr16": 6, "rgba16": 8, "bgra16": 8}
 PACKED = {"yuv422": 2, "uyvy": 2, "yuv422_yuy2": 2, "yuyv": 2}
-BYTES_PER_PIXEL = {**VIEWS, **WIDE, **PACKED, "nv12": 1, "nv21": 1, **dict.fromkeys(BAYER, 1)}
+BYTES_PER_PIXEL = {
+    **VIEWS,
+    **WIDE,
+    **PACKED,
+    "nv12": 1,
+    "nv21": 1,
+    **dict.fromkeys(BAYER, 1),
+    **dict.fromkeys(BAYER16, 2),
+}
 # What BT.601 video range gives for Y, U, V; the primaries are exact up to rounding.
 YUV_COLORS = {
     (16, 128, 128): (0, 0, 0),

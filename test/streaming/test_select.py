@@ -27,7 +27,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def graphs() -> dict[str, bytes]:
-    return onnx_graphs(create_model("camvid_mitb0"), (32, 64))
+    return onnx_graphs(create_model("camvid_mitb0"), (32, 64), joined=True)
 
 
 @pytest.fixture

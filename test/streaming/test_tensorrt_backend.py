@@ -108,10 +108,10 @@ def double() -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def graphs(weights: Path) -> Callable[..., dict[str, bytes]]:
     """`onnx_graphs` of the weights, made once for each size."""
-    made = lru_cache(lambda size, ids_size: onnx_graphs(load_weights(weights), size, ids_size))
+    made = lru_cache(lambda size, ids_size, joined: onnx_graphs(load_weights(weights), size, ids_size, joined))
 
-    def of(model: Any, size: Any, ids_size: Any) -> dict[str, bytes]:
-        with_ids = made(size, ids_size or IDS_SIZE)
+    def of(model: Any, size: Any, ids_size: Any, joined: bool = False) -> dict[str, bytes]:
+        with_ids = made(size, ids_size or IDS_SIZE, joined)
         return {name: graph for name, graph in with_ids.items() if ids_size or name != "decide"}
 
     return of
@@ -327,7 +327,7 @@ def test_an_exported_folder_gives_the_masks_of_its_weights(
     images: list[np.ndarray],
     tmp_path: Path,
 ) -> None:
-    folder = export(tmp_path / "exported", weights, kind, size, ids_size, graphs(None, size, ids_size))
+    folder = export(tmp_path / "exported", weights, kind, size, ids_size, graphs(None, size, ids_size, kind == "onnx"))
     backend = create(folder, precision="auto")
     assert backend.precision == "fp32"
     shallow = backend.encode_shallow(images[0])
@@ -341,7 +341,7 @@ def test_an_exported_folder_gives_the_masks_of_its_weights(
 def test_a_folder_of_one_size_takes_no_other(
     create: Callable[..., Any], graphs: Callable[..., dict[str, bytes]], weights: Path, tmp_path: Path
 ) -> None:
-    backend = create(export(tmp_path / "exported", weights, "onnx", SIZE, None, graphs(None, SIZE, None)))
+    backend = create(export(tmp_path / "exported", weights, "onnx", SIZE, None, graphs(None, SIZE, None, True)))
     with pytest.raises(BackendError, match=r"input is 32x64, but its graphs .* set input_size to \[64, 96\]"):
         backend.encode_shallow(np.zeros((32, 64, 3), np.uint8))
 
