@@ -37,6 +37,7 @@ class Engine:
         own = _labels(settings.labels, self.backend.config.num_classes)
         is_async = settings.keyframe_mode == "async"
         self._worker = KeyframeWorker(self.backend) if is_async else None
+        self._schedule = self._followed = settings.create_schedule()
         self._group = CameraGroup({name: self._segmenter(settings) for name in settings.cameras})
         self._any = next(iter(self._group.segmenters.values()))
         labels = own or self._any.labels
@@ -71,6 +72,10 @@ class Engine:
             if self._needs(size) not in self._prepared:
                 with preparing:
                     self._prepare(size)
+        schedule = self._schedule
+        if schedule is not self._followed:  # between frames: none is measured for one schedule and decided by another
+            self._group.follow(schedule)
+            self._followed = schedule
         return self._group.push(frames, confidence=confidence)
 
     @property
@@ -83,14 +88,16 @@ class Engine:
         return f"building engine {progress.number} of {progress.graphs} ({progress.graph}): {progress.fraction:.0%}"
 
     def apply(self, settings: Settings) -> None:
-        """Take over what may change between frames. Raises ValueError, with nothing changed, for what cannot be."""
+        """Take over what may change between frames, for those that are segmented from now on.
+
+        Raises ValueError, with nothing changed, for what cannot be.
+        """
         schedule = settings.create_schedule()
         views = {
             name: replace(self.views[name], output_size=camera.output_size, min_confidence=settings.min_confidence)
             for name, camera in settings.cameras.items()
         }
-        self._group.follow(schedule)
-        self.views = views
+        self._schedule, self.views = schedule, views
 
     def force_keyframe(self) -> None:
         """Make each camera's next frame a keyframe."""

@@ -113,6 +113,7 @@ class SegmentationNode(LifecycleNode):
         if self._broken:
             self._free()
             return self._cannot_be_configured(self._broken)
+        self._forget_retry()
         self._problems.clear()
         self.get_logger().info(f"{engine.backend.config.name}, {engine.backend.description}, {settings.mode}")
         if engine.backend.selection:
@@ -157,6 +158,7 @@ class SegmentationNode(LifecycleNode):
     @transition("finalized", failed="finalized")
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop from any state."""
+        self._forget_retry()
         self._stop_receiving()
         self._free()
         return _SUCCESS
@@ -181,9 +183,14 @@ class SegmentationNode(LifecycleNode):
     def _begin(self, settings: Settings) -> Engine:
         self._engine, self._settings = Engine(settings), settings
         self._pipeline.start(self._engine, settings, _CONFIGURE_WAIT_S)
-        for output in self._outputs.values():
-            output.publish_labels(self._engine.labels, settings.min_confidence)
+        self._publish_labels()
         return self._engine
+
+    def _publish_labels(self) -> None:
+        assert self._engine is not None
+        assert self._settings is not None
+        for output in self._outputs.values():
+            output.publish_labels(self._engine.labels, self._settings.min_confidence)
 
     def _receiver(self, name: str) -> Any:
         return lambda message: self._pipeline.submit(name, message, self.get_clock().now().nanoseconds)
@@ -196,6 +203,8 @@ class SegmentationNode(LifecycleNode):
         self._engine.apply(settings)
         self._settings = settings
         self._pipeline.change(settings)
+        if settings.min_confidence != before.min_confidence:
+            self._publish_labels()
         if settings.enabled != before.enabled and self._is_active:
             self._pipeline.accept(settings.enabled)
             if not settings.enabled:
@@ -247,11 +256,18 @@ class SegmentationNode(LifecycleNode):
 
     def _try_again_later(self) -> None:
         self.get_logger().info(f"trying again in {self._retry_s:.0f} s")
+        self._forget_retry()
         self._retry = self.create_timer(self._retry_s, self._try_again, clock=self._steady)
         self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
 
+    def _forget_retry(self) -> None:
+        """Whoever configures the node or shuts it down meanwhile has taken it over."""
+        if self._retry is not None:
+            self.destroy_timer(self._retry)
+            self._retry = None
+
     def _try_again(self) -> None:
-        self.destroy_timer(self._retry)
+        self._forget_retry()
         # A lifecycle manager may have been quicker, or have shut the node down.
         if self.lifecycle_state == "unconfigured" and not self.start():
             self._try_again_later()

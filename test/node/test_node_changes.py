@@ -112,3 +112,52 @@ def test_the_calibration_is_the_one_that_came_with_the_image(gated: Rig) -> None
     GATED.gate.set()
     info = gated.wait(lambda: next((i for i in infos if i.header == image.header), None), "the calibration")
     assert info.k.tolist() == [4.0, 0, 3, 0, 4, 2, 0, 0, 1]
+
+
+@dataclass
+class Measured(FakeBackend):
+    """How much has changed takes as long to measure as the test wants."""
+
+    is_there: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def change(self, shallow: int, reference: int) -> float:
+        self.is_there.set()
+        assert self.gate.wait(20)
+        return super().change(shallow, reference)
+
+
+def test_a_frame_is_measured_and_decided_by_one_schedule(
+    monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str]
+) -> None:
+    backend = Measured()
+    backend.gate.set()
+    with rig(monkeypatch, ros_environment, {"schedule": "adaptive"}, lambda: backend) as node:
+        assert node.node.start()
+        masks = node.listen(Image, "/segmentation/mask")
+        node.answered(lambda: node.picture(3), [masks])
+        node.wait(lambda: not node.counts().pending)
+        backend.is_there.clear()
+        backend.gate.clear()
+        image = node.picture(3)
+        node.send(image)
+        node.wait(backend.is_there.is_set, "the frame to be measured")
+        assert node.set_parameter("schedule_measure", "motion").successful
+        backend.gate.set()
+        answer_to(image, masks, node)
+        node.answered(lambda: node.picture(4), [masks])
+        assert node.counts().failed == 0
+
+
+def test_the_least_confidence_that_is_told_follows_the_parameter(
+    monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str]
+) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(
+        "dcfm_ros.node.messages.label_info_message", lambda header, labels, threshold: told.append(threshold)
+    )
+    with rig(monkeypatch, ros_environment) as node:
+        assert node.node.start()
+        assert node.set_parameter("min_confidence", 0.5).successful
+        assert node.set_parameter("jpeg_quality", 50).successful
+        assert told == [0.0, 0.5]

@@ -110,6 +110,17 @@ def test_another_try_of_a_lost_engine_leaves_a_node_alone_that_a_manager_shut_do
     assert state_told(ready) == "finalized"
 
 
+def test_another_try_of_a_lost_engine_leaves_a_node_alone_that_a_manager_took_over(ready: Rig) -> None:
+    assert ready.node.start()
+    ready.node._on_broken("the device is lost")
+    ready.wait(lambda: ready.state == "unconfigured", "the node to give up")
+    retry = ready.node._retry
+    assert change(ready, CONFIGURE)
+    assert change(ready, CLEANUP)
+    assert not any(timer is retry for timer in ready.node.timers)
+    assert state_told(ready) == "unconfigured"
+
+
 @pytest.mark.parametrize(
     ("broken", "before", "request_id", "state"),
     [
