@@ -160,6 +160,16 @@ def test_a_forbidden_import_is_found(
     assert not _is_allowed(module.partition(".")[2] + ".example", found)
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_no_process_outlives_what_started_it(path: Path) -> None:
+    if module_of(path) == "processes":  # which starts them so that they end
+        return
+    starters = {f"subprocess.{name}" for name in ("Popen", "run", "call", "check_call", "check_output")}
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    loose = [call.lineno for call in calls if ast.unparse(call.func) in starters]
+    assert not loose, f"lines {loose} start a process; expected dcfm_ros.processes.start"
+
+
 @pytest.mark.parametrize("module", ["dcfm_ros.cli.main", "dcfm_ros.cli.models"])
 def test_the_command_line_starts_without_what_may_be_missing(module: str) -> None:
     script = f"import sys, {module}; print(sorted({{'torch', 'cv2', 'rclpy', 'rosbags'}} & set(sys.modules)))"
