@@ -118,7 +118,7 @@ def mask_camera_info(info: CameraInfo, header: Header, picture: Size, mask: Size
     """
     own = copy.deepcopy(info)
     own.header = header
-    region = _calibrated_region(info)
+    region = _calibrated_region(info, picture)
     if not (region.width and region.height):
         return own
     columns = _to_mask(region.x_offset, region.width, max(1, info.binning_x), picture[1], mask[1])
@@ -132,14 +132,21 @@ def mask_camera_info(info: CameraInfo, header: Header, picture: Size, mask: Size
     return own
 
 
-def _calibrated_region(info: CameraInfo) -> RegionOfInterest:
+def _calibrated_region(info: CameraInfo, picture: Size) -> RegionOfInterest:
     """What the picture shows of the full resolution: all of it where a driver says nothing, or what cannot be."""
     whole = RegionOfInterest(height=info.height, width=info.width)
     roi = info.roi
     if not (roi.width and roi.height):
         return whole
     is_inside = roi.x_offset + roi.width <= info.width and roi.y_offset + roi.height <= info.height
-    return roi if is_inside or not (info.width and info.height) else whole
+    is_cropped = _is_picture_of(roi, info, picture) or not _is_picture_of(whole, info, picture)
+    return roi if (is_inside and is_cropped) or not (info.width and info.height) else whole
+
+
+def _is_picture_of(region: RegionOfInterest, info: CameraInfo, picture: Size) -> bool:
+    """Whether a picture has the size of a region as it is binned, up to a last block that is not whole."""
+    sides = (region.height, max(1, info.binning_y), picture[0]), (region.width, max(1, info.binning_x), picture[1])
+    return all(abs(pixels * block - length) < block for length, block, pixels in sides)
 
 
 def _to_mask(offset: int, length: int, binning: int, picture: int, mask: int) -> tuple[float, float]:

@@ -299,3 +299,15 @@ def test_a_picture_that_was_resized_behind_its_calibration_is_brought_along() ->
     info = CameraInfo(height=40, width=60, k=[40.0, 0, 29.5, 0, 40, 19.5, 0, 0, 1])
     own = mask_camera_info(info, Header(), (20, 30), (20, 30))
     assert own.k.tolist() == [20.0, 0, 14.5, 0, 20, 9.5, 0, 0, 1]
+
+
+@pytest.mark.parametrize("binning", [0, 2])
+def test_a_region_that_the_picture_is_evidently_not_cropped_to_moves_nothing(binning: int) -> None:
+    """As drivers leave it that send the whole picture, with the part of it that is rectified."""
+    info = CameraInfo(height=60, width=80, binning_x=binning, binning_y=binning, k=[40.0, 0, 20, 0, 40, 15, 0, 0, 1])
+    size = (60 // max(1, binning), 80 // max(1, binning))
+    plain = mask_camera_info(info, Header(), size, size)
+    info.roi = RegionOfInterest(x_offset=2, y_offset=4, width=40, height=20)
+    assert mask_camera_info(info, Header(), size, size).k.tolist() == plain.k.tolist()
+    cropped = (20 // max(1, binning), 40 // max(1, binning))
+    assert mask_camera_info(info, Header(), cropped, cropped).k[2] == plain.k[2] - 2 / max(1, binning)
