@@ -11,6 +11,7 @@ from dcfm_ros.model.costs import cost_of
 from dcfm_ros.weights import DEFAULT_WEIGHTS, shipped_weights
 
 _COLUMNS = ("model", "backbone", "classes", "labels", "input", "M parameters", "GMAC keyframe", "GMAC other", "weights")
+_WIDTH = 160
 _NUMBERS = ("classes", "M parameters", "GMAC keyframe", "GMAC other")
 
 
@@ -33,7 +34,8 @@ def command() -> None:
             _weights_of(name),
         )
     console = Console()
-    console.print(table, soft_wrap=True)  # whoever reads it through a pipe gets whole rows
+    console.width = max(console.width, _WIDTH)  # whole rows in a narrow terminal and through a pipe
+    console.print(table, soft_wrap=True)
 
 
 def _weights_of(name: str) -> str:
