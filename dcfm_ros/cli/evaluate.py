@@ -20,7 +20,7 @@ from dcfm_ros.datasets.dataset import Dataset
 from dcfm_ros.datasets.one_clip import OneClip
 from dcfm_ros.evaluation.disturbances import DISTURBANCES, disturbance_names
 from dcfm_ros.evaluation.report.files import write_whole
-from dcfm_ros.evaluation.runs import Evaluation, Reference, evaluate, steps
+from dcfm_ros.evaluation.runs import Evaluation, Reference, check_classes, evaluate, steps
 from dcfm_ros.streaming import MODES, Schedule, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
@@ -108,6 +108,7 @@ def command(
         assert images is not None and labels is not None
         dataset = OneClip(images, labels, classes)
     dataset = only_frames(dataset, only)
+    check_classes(network, dataset)
     dataset.check_labels()
     if mode == "full":
         keyframe_interval, schedule, stream = 1, None, partial(StreamSegmenter)

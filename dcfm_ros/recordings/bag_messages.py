@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from dcfm_ros.recordings.foxglove import COMPRESSED_IMAGES, RAW_IMAGES, as_ros, from_json, from_protobuf
-from dcfm_ros.recordings.recording import Damaged
+from dcfm_ros.recordings.recording import Damaged, RecordingError
 from dcfm_ros.recordings.salvage.bag import announced, has_unwritten, salvaged
 from dcfm_ros.recordings.salvage.raw import RawMessage
 
@@ -42,6 +42,7 @@ class BagMessages:
         self._path, self._lose, self._damaged = path, lose, damaged
         self._open = ExitStack()
         self._refusal: Exception | None = None
+        self._is_closed = False
         self._reader = self._opened()
         try:
             self.counts = self._counts()
@@ -51,6 +52,8 @@ class BagMessages:
 
     def of(self, topic: str, kinds: tuple[str, ...]) -> Iterator[RawMessage]:
         """A topic's messages of some types, in the order of receipt. Fewer than the bag tells of are a loss."""
+        if self._is_closed:
+            raise RecordingError(f"{self._path} was closed; expected it to be read before that")
         expected = sum(self.counts[topic, kind] for kind in kinds)
         if not expected:
             return  # to the library, no connections are all of them
@@ -96,6 +99,7 @@ class BagMessages:
 
     def close(self) -> None:
         """Frees what is held open; may be called twice."""
+        self._is_closed = True
         self._open.close()
 
     def _opened(self) -> AnyReader | None:

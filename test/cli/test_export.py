@@ -47,7 +47,9 @@ def test_onnx_of_one_size_runs_without_torch(called: Call, weights: Path, tmp_pa
     folder = tmp_path / "out"
     done = called("export", str(weights), "--size", "64x96", "--ids-size", "48x72", "--output", str(folder))
     assert done.returncode == 0, done.stderr
-    assert "shallow, common, logits, align, change, decide; checked in onnxruntime" in done.stdout
+    assert (
+        "shallow, common, logits, align, change, keyframe, reused, moved, decide; checked in onnxruntime" in done.stdout
+    )
     assert "100.000 % of pixels have the same class" in done.stdout
     exported = read_exported(folder)
     assert (exported.kind, exported.precision, exported.size, exported.ids_size) == ("onnx", "fp32", (64, 96), (48, 72))

@@ -238,7 +238,7 @@ def test_the_share_of_frames_without_a_neighbour_is_told_once(numbered: Path, ca
     with caplog.at_level(logging.INFO):
         pairs = dataset([source(numbered, 1, "f00[13579]")], PLAIN, length=5)
         assert len(list(pairs)) == 5
-    assert [record.getMessage() for record in caplog.records] == [
+    assert [message for message in caplog.messages if "neighbour" in message] == [
         f"{numbered}: 5 of 7 labelled frames (71.4 %) have no neighbour within max_distance=1; theirs is the same "
         "picture seen by a camera that moved"
     ]
@@ -246,7 +246,7 @@ def test_the_share_of_frames_without_a_neighbour_is_told_once(numbered: Path, ca
     with caplog.at_level(logging.INFO):
         source(numbered, 1)
         source(numbered)
-    assert not caplog.records
+    assert not [message for message in caplog.messages if "neighbour" in message]
 
 
 def test_a_neighbour_of_another_size_is_refused(tmp_path: Path) -> None:
