@@ -59,6 +59,7 @@ soak: $(ready) ## Run the node for MINUTES under everything a robot does
 	@PYTHONPATH=test:test/node $(bin)/python -m soak --minutes $(MINUTES)
 	@PYTHONPATH=test $(bin)/python -m soak.recording
 	@FUZZ_EXAMPLES=2000 $(bin)/python -m pytest test/node/test_node_requests.py -k fuzz
+	@FUZZ_EXAMPLES=2000 $(bin)/python -m pytest test/recordings/test_others_bags.py -k metadata_of_any
 
 clean: ## Remove caches and what builds and the demo left; .venv and runs/ stay
 	@rm -rf build install log dist demo_output soak_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

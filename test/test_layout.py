@@ -58,7 +58,7 @@ ONLY_IN = {
     "safetensors": ("model", "training"),
     "cv2": ("imaging", "streaming", "recordings", "datasets", "evaluation", "training", "node", "cli"),
     "rosbags": ("recordings",),
-    "mcap": ("recordings.salvage",),
+    "mcap": ("recordings.storage",),
     "rclpy": _ROS,
     "cv_bridge": _ROS,
     "ament_index_python": _ROS,

@@ -1,9 +1,10 @@
-"""ROS bags as recordings, through `rosbags`: no ROS installation is needed."""
+"""ROS bags as recordings: no ROS installation is needed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -12,26 +13,28 @@ from typing import Any, NamedTuple
 from dcfm_ros.imaging.compressed import decode_compressed
 from dcfm_ros.imaging.encodings import decode_frame
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.recordings import foxglove
-from dcfm_ros.recordings.bag_messages import BagMessages, reason
 from dcfm_ros.recordings.recording import Damaged, Recorded, Recording, RecordingError, nominal_rate
+from dcfm_ros.recordings.storage.bag import Bag
+from dcfm_ros.recordings.storage.contents import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    content_of,
+    image_kind,
+    why_not_read,
+)
+from dcfm_ros.recordings.storage.raw import Channel
 
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-
-_COMPRESSED = (COMPRESSED_IMAGE, *foxglove.COMPRESSED_IMAGES)
-_IMAGES = (IMAGE, *foxglove.RAW_IMAGES, *_COMPRESSED)
-_EXPECTED = f"{IMAGE}, {COMPRESSED_IMAGE}, or Foxglove's RawImage or CompressedImage"
 _MESSAGES_FOR_RATE = 101
+_EXPECTED = f"{IMAGE}, {COMPRESSED_IMAGE}, or Foxglove's RawImage or CompressedImage"
 
 
 class BagRecording(Recording):
-    """One image topic of a rosbag2 folder, of a folder of ROS 1 bags, or of a single file of either.
+    """One image topic of a rosbag2 folder, of a single .db3 or .mcap file, or of ROS 1 .bag files.
 
-    topic: a topic of sensor_msgs/msg/Image, sensor_msgs/msg/CompressedImage (JPEG, PNG) or Foxglove's RawImage or
-        CompressedImage; may be left out where the bag has messages on only one. CompressedImage keeps its `format` as
-        the frame's encoding.
+    topic: of sensor_msgs' or Foxglove's images, raw or compressed (JPEG, PNG), in CDR, ROS 1's serialisation, JSON or
+        protobuf; may be left out where the bag has messages on only one. A compressed image keeps its `format` as the
+        frame's encoding. Whatever else lies in the bag does not matter.
 
     Frames come in the order of receipt. A stamp is the message's header.stamp, or the time of receipt where that is
     zero. `rate_hz` is measured on the first hundred messages, so that a long bag need not be read for it.
@@ -43,36 +46,41 @@ class BagRecording(Recording):
     def __init__(self, path: Path, topic: str | None = None, damaged: Damaged = "raise") -> None:
         super().__init__(path.stem if path.is_file() else path.resolve().name, damaged)
         self._path = path
-        self._bag = BagMessages(path, self._lose, damaged)
-        try:
-            self.topic = _choose_topic(path, self._bag.counts, topic)
-        except RecordingError:
-            self.close()
-            raise
+        self._is_closed = False
+        with ExitStack() as undo:
+            try:
+                self._bag = Bag(path, self._lose)
+                undo.callback(self._bag.close)
+                counts = self._bag.counts()
+            except RecordingError as error:
+                raise _unreadable(path, error) from error
+            self.topic = _choose_topic(path, counts, topic)
+            undo.pop_all()
+        told = self._bag.announced[self.topic]
+        self._count = max(told, sum(n for c, n in counts.items() if c.topic == self.topic and image_kind(c)))
 
     @cached_property
     def rate_hz(self) -> float:
-        messages = islice(self._messages(self.topic, _IMAGES), _MESSAGES_FOR_RATE)
-        return nominal_rate([message.stamp_ns for message in messages])
+        return nominal_rate([message.stamp_ns for message in islice(self._images(), _MESSAGES_FOR_RATE)])
 
     @cached_property
     def frame_id(self) -> str:
-        first = next(self._messages(self.topic, _IMAGES), None)
+        first = next(self._images(), None)
         return first.content.header.frame_id if first else super().frame_id
 
     def __len__(self) -> int:
-        return sum(self._bag.counts[self.topic, kind] for kind in _IMAGES)
+        return self._count
 
     def __iter__(self) -> Iterator[Frame]:
         return (recorded.frame for recorded in self.recorded())
 
     def recorded(self) -> Iterator[Recorded]:
         has_any = False
-        for message in self._messages(self.topic, _IMAGES):
+        for message in self._images():
             try:
                 frame = _decode(message)
-            except (ValueError, TypeError, AttributeError) as error:  # the last where the type's definition is damaged
-                self._lose(f"{self._where(self.topic, message.number)} cannot be decoded: {error}", error)
+            except (ValueError, TypeError, AttributeError) as error:  # the last of data that is damaged
+                self._lose(f"{self._where(message.number)} cannot be decoded: {error}", error)
                 continue
             has_any = True
             yield Recorded(frame, message.content, message.received_ns)
@@ -80,24 +88,37 @@ class BagRecording(Recording):
             self._raise_without_frames()
 
     def camera_infos(self) -> Iterator[tuple[int, Any]]:
-        infos = self._messages(camera_info_topic(self.topic), (CAMERA_INFO,))
-        return ((message.received_ns, message.content) for message in infos)
+        topic = camera_info_topic(self.topic)
+        for message in self._bag.messages(lambda channel: channel.topic == topic and channel.kind == CAMERA_INFO):
+            try:
+                content = content_of(message)
+            except Exception as error:  # as when opening
+                self._lose(f"a message on {topic} in {self._path} cannot be read: {_reason(error)}", error)
+                continue
+            yield message.received_ns, content
 
     def close(self) -> None:
+        self._is_closed = True
         self._bag.close()
 
-    def _messages(self, topic: str, kinds: tuple[str, ...]) -> Iterator[_Message]:
-        for number, raw in enumerate(self._bag.of(topic, kinds)):
+    def _images(self) -> Iterator[_Message]:
+        if self._is_closed:
+            raise RecordingError(f"{self._path} is closed; expected it open")
+        index = -1
+        wanted = self._bag.messages(lambda channel: channel.topic == self.topic and image_kind(channel) is not None)
+        for index, raw in enumerate(wanted):
             try:
-                content = self._bag.content(raw)
+                content = content_of(raw)
                 stamp_ns = _stamp(content) or raw.received_ns
-            except Exception as error:  # a damaged message surfaces as nearly any type
-                self._lose(f"{self._where(topic, number)} cannot be read: {reason(error)}", error)
+            except Exception as error:  # a damaged message surfaces as nearly any type: struct, index, assertion, ...
+                self._lose(f"{self._where(index)} cannot be read: {_reason(error)}", error)
                 continue
-            yield _Message(number, raw.kind, stamp_ns, raw.received_ns, content)
+            yield _Message(index, stamp_ns, raw.received_ns, content)
+        if index + 1 < self._count:
+            self._lose(f"{self._path} holds {index + 1} messages on {self.topic}; expected {self._count}")
 
-    def _where(self, topic: str, index: int) -> str:
-        return f"message {index} on {topic} in {self._path}"
+    def _where(self, index: int) -> str:
+        return f"message {index} on {self.topic} in {self._path}"
 
 
 def camera_info_topic(image_topic: str) -> str:
@@ -110,39 +131,30 @@ class _Message(NamedTuple):
     """A deserialised message, and which of its topic it is."""
 
     number: int
-    kind: str
     stamp_ns: int
     received_ns: int
     content: Any
 
 
-def _choose_topic(path: Path, counts: Counter[tuple[str, str]], wanted: str | None) -> str:
-    filled = sorted({topic for (topic, kind), count in counts.items() if kind in _IMAGES and count > 0})
+def _choose_topic(path: Path, counts: Counter[Channel], wanted: str | None) -> str:
+    filled = sorted({channel.topic for channel, count in counts.items() if image_kind(channel) and count > 0})
     if wanted in filled:
         return wanted
     listed = ", ".join(filled) or "none"
+    refused = sorted({f"; {why}" for c in counts if wanted in (None, c.topic) and (why := why_not_read(c))})
     if wanted is not None:
-        kinds = sorted({kind for topic, kind in counts if topic == wanted})
-        if not kinds:
+        channels = [channel for channel in counts if channel.topic == wanted]
+        if not channels:
             raise RecordingError(f"{path} has no topic {wanted!r}; its image topics: {listed}")
-        if not set(_IMAGES).intersection(kinds):
-            raise RecordingError(f"{wanted} in {path} is {', '.join(kinds)}; expected {_way_out(kinds)}")
+        if not any(map(image_kind, channels)):
+            kinds = ", ".join(sorted({channel.kind for channel in channels}))
+            raise RecordingError(f"{wanted} in {path} is {kinds}; expected {_EXPECTED}{''.join(refused)}")
         raise RecordingError(f"{wanted} in {path} has no messages; image topics that have: {listed}")
     if not filled:
-        videos = sorted({topic for (topic, kind), count in counts.items() if kind in foxglove.VIDEOS and count})
-        kinds = [kind for topic, kind in counts if topic in videos]
-        there = f" but {kinds[0]} on {', '.join(videos)}" if videos else ""
-        raise RecordingError(f"{path} has no images{there}; expected a topic of {_way_out(kinds)}")
+        raise RecordingError(f"{path} has no images; expected a topic of {_EXPECTED}{''.join(refused)}")
     if len(filled) > 1:
         raise RecordingError(f"{path} has several image topics, choose one: {listed}")
     return filled[0]
-
-
-def _way_out(kinds: list[str]) -> str:
-    """What is expected instead of these types."""
-    if set(kinds) & set(foxglove.VIDEOS):
-        return f"{_EXPECTED}: decode the packets of video first, with `ros2 run image_transport republish` or FFmpeg"
-    return _EXPECTED
 
 
 def _stamp(message: Any) -> int:
@@ -152,7 +164,7 @@ def _stamp(message: Any) -> int:
 
 def _decode(message: _Message) -> Frame:
     content = message.content
-    if message.kind in _COMPRESSED:
+    if content.__msgtype__ == COMPRESSED_IMAGE:
         return decode_compressed(content.data, content.format, message.stamp_ns)
     return decode_frame(
         content.data,
@@ -163,3 +175,12 @@ def _decode(message: _Message) -> Frame:
         is_bigendian=bool(content.is_bigendian),
         stamp_ns=message.stamp_ns,
     )
+
+
+def _unreadable(path: Path, error: Exception) -> RecordingError:
+    said = str(error)
+    return RecordingError(said if "cannot be read as a bag" in said else f"{path} cannot be read as a bag: {said}")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dcfm_ros.imaging.files import images_in
-from dcfm_ros.recordings.open import VIDEO_SUFFIXES, is_bag
+from dcfm_ros.recordings.open import VIDEO_SUFFIXES
 from dcfm_ros.recordings.recording import RecordingError
+from dcfm_ros.recordings.storage.kinds import bag_files_in, is_bag_file
 
 
 def find_recordings(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
@@ -28,15 +29,21 @@ def _below(folder: Path, leave_out: Collection[Path]) -> Iterator[Path]:
         if entry.name.startswith(".") or entry.resolve() in leave_out:
             continue
         if not entry.is_dir():
-            if entry.suffix.lower() in VIDEO_SUFFIXES or is_bag(entry):
+            if is_bag_file(entry) or entry.suffix.lower() in VIDEO_SUFFIXES:
                 yield entry
-        elif is_bag(entry) or _is_bag_without_metadata(entry) or images_in(entry) or images_in(entry / "images"):
+        elif _is_bag(entry) or images_in(entry) or images_in(entry / "images"):
             yield entry
         else:
             yield from _below(entry, leave_out)
 
 
-def _is_bag_without_metadata(folder: Path) -> bool:
-    """Whether a bag's files lie in it, as a robot that lost power leaves them: called after the folder, numbered."""
+def _is_bag(folder: Path) -> bool:
+    """Whether it is one recording, and not a folder of several.
+
+    Without metadata the files tell, as ROS 1 splits them and as a robot that lost power leaves them: called after the
+    folder, numbered.
+    """
+    if (folder / "metadata.yaml").exists():
+        return True
     name = re.escape(folder.name)
-    return any(re.fullmatch(rf"{name}_\d+\.(db3|mcap)(\.zstd)?", entry.name) for entry in folder.iterdir())
+    return any(re.fullmatch(rf"{name}_\d+\..+", file.name) for file in bag_files_in(folder))

@@ -1,20 +1,23 @@
-"""The messages of any topic of a bag, as `rosbags` deserialises them."""
+"""The messages of any topic of a bag."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from dcfm_ros.recordings.bag_messages import BagMessages, reason
 from dcfm_ros.recordings.recording import RecordingError
+from dcfm_ros.recordings.storage.bag import Bag
+from dcfm_ros.recordings.storage.contents import content_of
+from dcfm_ros.recordings.storage.raw import Lose
 
 
 def topics_of(path: Path) -> dict[str, str]:
     """The type of each topic that has messages. Raises RecordingError when the bag cannot be read."""
-    with closing(BagMessages(path, _refuse)) as bag:
-        return {topic: kind for (topic, kind), count in bag.counts.items() if count}
+    with closing(Bag(path, _refuse(path))) as bag:
+        return {channel.topic: channel.kind for channel, count in bag.counts().items() if count}
 
 
 def read_messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
@@ -22,20 +25,27 @@ def read_messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
 
     Raises RecordingError when the bag cannot be read, at the first message that cannot, and without such a topic.
     """
-    with closing(BagMessages(path, _refuse)) as bag:
-        kinds = tuple(kind for name, kind in bag.counts if name == topic)
-        if not kinds:
-            there = ", ".join(sorted({name for name, _ in bag.counts})) or "none"
-            raise RecordingError(f"{path} has no topic {topic!r}; its topics: {there}")
-        for number, raw in enumerate(bag.of(topic, kinds)):
+    with closing(Bag(path, _refuse(path))) as bag:
+        there: Counter[str] = Counter()
+        for channel, found in bag.counts().items():
+            there[channel.topic] += found
+        if topic not in there:
+            raise RecordingError(f"{path} has no topic {topic!r}; its topics: {', '.join(sorted(there)) or 'none'}")
+        count = 0
+        for message in bag.messages(lambda channel: channel.topic == topic):
             try:
-                content = bag.content(raw)
-            except Exception as error:  # a damaged message surfaces as nearly any type
-                raise RecordingError(
-                    f"message {number} on {topic} in {path} cannot be read: {reason(error)}"
-                ) from error
-            yield raw.received_ns, content
+                content = content_of(message)
+            except Exception as error:  # a damaged message surfaces as nearly any type: struct, index, assertion, ...
+                where = f"message {count} on {topic} in {path}"
+                raise RecordingError(f"{where} cannot be read: {str(error) or type(error).__name__}") from error
+            count += 1
+            yield message.received_ns, content
+        if count < there[topic]:
+            raise RecordingError(f"{path} holds {count} messages on {topic}; expected {there[topic]}")
 
 
-def _refuse(what: str, cause: Exception | None = None) -> None:
-    raise RecordingError(what) from cause
+def _refuse(path: Path) -> Lose:
+    def lose(what: str) -> None:
+        raise RecordingError(what if "cannot be read as a bag" in what else f"{path} cannot be read as a bag: {what}")
+
+    return lose

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dcfm_ros.imaging.files import IMAGE_SUFFIXES, images_in
 from dcfm_ros.recordings.recording import Damaged, Recording, RecordingError
-from dcfm_ros.recordings.storage import BAG_SUFFIXES, bag_files, is_of_ros1, storage_kind
+from dcfm_ros.recordings.storage.kinds import BAG_SUFFIXES, ROS1, are_parts, bag_files_in, kind_of_file
 
 # A list and no trial: FFmpeg opens even a text file, and shows its letters.
 VIDEO_SUFFIXES = (
@@ -20,8 +20,8 @@ def open_recording(
 ) -> Recording:
     """Opens what lies at `path`: a bag, a video or a folder of images.
 
-    path: a rosbag2 folder, a folder of ROS 1 bags, a single file of either, a video file, a folder of images, or a
-        folder that has these in `images/`. What a bag is made of is told by its content, not by names.
+    path: a rosbag2 folder, a single .db3 or .mcap file, a ROS 1 .bag file or a folder of those it was split into, a
+        video file, a folder of images, or a folder that has these in `images/`. A bag is known by its content.
     topic: the image topic of a bag; may be left out where there is only one.
     rate_hz: frames per second of a folder (default 10), or of a video in place of its own. Bags carry stamps.
     damaged: "skip" reads all that can be read of what is damaged, and notes what is lost in `Recording.losses`; a bag's
@@ -55,18 +55,25 @@ _EXPECTED = f"a bag ({' '.join(BAG_SUFFIXES)}, or a folder), a video or a folder
 def is_bag(path: Path, damaged: Damaged = "raise") -> bool:
     """Whether what is there is to be read as a bag. damaged: "skip" takes a folder without metadata.yaml for one."""
     if not path.is_dir():
-        return bool(storage_kind(path))
-    if (path / "metadata.yaml").exists() or is_of_ros1(path):
+        return kind_of_file(path) is not None
+    if (path / "metadata.yaml").exists():
         return True
-    return damaged == "skip" and not images_in(path) and bool(bag_files(path))
+    files = bag_files_in(path)
+    return bool(files) and are_parts(files) and (damaged == "skip" or all(kind_of_file(f) == ROS1 for f in files))
 
 
 def _open_folder(folder: Path, rate_hz: float | None, damaged: Damaged) -> Recording:
     images = images_in(folder) or images_in(folder / "images")
     if not images:
-        if loose := bag_files(folder):
+        loose = [file.name for file in bag_files_in(folder)]
+        if len(loose) > 1:
             raise RecordingError(
-                f"{folder} has {loose[0].name} but no metadata.yaml; name the file itself or run `ros2 bag reindex`"
+                f"{folder} holds {len(loose)} bag files that are not one recording ({', '.join(loose[:3])}"
+                f"{', ...' if len(loose) > 3 else ''}); name one of them, or give --jobs for each of them"
+            )
+        if loose:
+            raise RecordingError(
+                f"{folder} has {loose[0]} but no metadata.yaml; name the file itself or run `ros2 bag reindex`"
             )
         raise RecordingError(f"{folder} has nothing to read; expected a bag or images ({' '.join(IMAGE_SUFFIXES)})")
     from dcfm_ros.recordings.folders import FolderRecording

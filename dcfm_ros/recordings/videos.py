@@ -81,7 +81,7 @@ class VideoRecording(Recording):
 
     @contextmanager
     def _capture(self) -> Iterator[cv2.VideoCapture]:
-        capture = cv2.VideoCapture(str(self._path))
+        capture = cv2.VideoCapture(str(self._path.absolute()))  # else what stands before a colon is a protocol
         # Rows as they are stored, as of pictures in files and messages, whatever way up a player would show them.
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         try:

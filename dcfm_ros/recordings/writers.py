@@ -129,7 +129,8 @@ class VideoWriter(_Writer):
         import cv2
 
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        video = cv2.VideoWriter(str(self._unfinished), fourcc, self._rate_hz, self._even_size())
+        # FFmpeg takes what stands before a colon for a protocol, but not in an absolute path.
+        video = cv2.VideoWriter(str(self._unfinished.absolute()), fourcc, self._rate_hz, self._even_size())
         if not video.isOpened():
             raise RecordingError(f"{self._path} cannot be written; expected a writable folder and an OpenCV with mp4v")
         return video

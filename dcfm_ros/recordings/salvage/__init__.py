@@ -1,1 +1,0 @@
-"""What can still be read of damaged bags."""
