@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,6 +19,9 @@ import numpy as np
 
 from dcfm_ros.datasets.pixels import DatasetError, read_ids, read_rgb
 from dcfm_ros.imaging.labels import LabelSet
+
+_CHECKED_AT_ONCE = 4  # reading waits for the disk, and decoding has no lock
+_CHECKED_IN_A_ROW = 64
 
 __all__ = ["Clip", "Dataset", "DatasetError", "by_number", "consecutive", "read_lines"]
 
@@ -120,12 +124,16 @@ class Dataset(ABC):
         return image, label
 
     def check_labels(self) -> None:
-        """Read every label, for what is wrong with the last to be known before hours of work on those before it.
+        """Read every label and its image, for what is wrong with the last to be known before hours of work on those
+        before it.
 
-        Raises DatasetError as `label` does.
+        Raises DatasetError as `read` does.
         """
-        for clip, index in self.labelled():
-            self.label(clip, index)
+        labelled = self.labelled()
+        with ThreadPoolExecutor(_CHECKED_AT_ONCE) as pool:
+            for at in range(0, len(labelled), _CHECKED_IN_A_ROW):  # not all at once: the first error ends it
+                checked = pool.map(lambda frame: bool(self.read(*frame)), labelled[at : at + _CHECKED_IN_A_ROW])
+                assert all(checked)  # and no picture is kept
 
     @abstractmethod
     def decode(self, ids: np.ndarray, path: Path) -> np.ndarray:
