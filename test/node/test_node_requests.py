@@ -162,8 +162,12 @@ def test_a_process_lives_on_after_requests_and_messages_that_raise(
         camera.wait(clock.get_subscription_count, what="the node to listen to the time")
         before = Clock()
         before.clock.sec = -5
-        clock.publish(before)
-        camera.wait(lambda: "a callback failed" in node.output, what="a line about the time")
+
+        def is_told() -> bool:
+            clock.publish(before)  # best effort: one alone may be lost
+            return "a callback failed" in node.output
+
+        camera.wait(is_told, what="a line about the time")
         camera.ask(camera.picture())
         assert node.stop() == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -25,20 +26,17 @@ class SqliteFile:
         self._file = file
         self._lose = lose
         beside = [other for end in _BESIDE if _is_filled(other := file.with_name(f"{file.name}{end}"))]
-        # Frames are read ahead on another thread than the one that opens the file.
-        how: dict[str, Any] = {"uri": not beside, "check_same_thread": False}
         try:
             if not beside:
-                self._database = sqlite3.connect(f"file:{quote(str(file.absolute()))}?immutable=1", **how)
+                self._database = _Database(f"file:{quote(str(file.absolute()))}?immutable=1", uri=True)
             else:
                 for one in (file, *beside):
                     shutil.copyfile(one, scratch / one.name)
-                self._database = sqlite3.connect(scratch / file.name, **how)
-            self._database.text_factory = lambda text: text.decode(errors="replace")
+                self._database = _Database(str(scratch / file.name), uri=False)
         except (sqlite3.Error, OSError) as error:
             raise ValueError(f"it cannot be opened{' with ' + beside[0].name if beside else ''}: {error}") from error
         try:
-            self._database.execute("PRAGMA writable_schema=ON")  # else a file that is shorter than it says is refused
+            self._database.rows("PRAGMA writable_schema=ON")  # else a file that is shorter than it says is refused
             self._channels = self._read_channels()
         except sqlite3.Error as error:
             self._database.close()
@@ -49,7 +47,7 @@ class SqliteFile:
 
     def counts(self) -> Counter[Channel]:
         try:
-            found = self._database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id").fetchall()
+            found = self._database.rows("SELECT topic_id, count(*) FROM messages GROUP BY topic_id")
         except sqlite3.DatabaseError:  # what is broken is told below
             return Counter(message.channel for message in self._salvaged(lambda channel: True))
         counts = Counter(dict.fromkeys(self._channels.values(), 0))
@@ -61,10 +59,10 @@ class SqliteFile:
     def messages(self, wanted: Wanted) -> Iterator[RawMessage]:
         topics = {topic_id: channel for topic_id, channel in self._channels.items() if wanted(channel)}
         try:
-            places = self._database.execute(
+            places = self._database.rows(
                 f"SELECT timestamp, id, topic_id FROM messages WHERE topic_id IN ({','.join('?' * len(topics))})",
-                [*topics],
-            ).fetchall()
+                *topics,
+            )
         except sqlite3.DatabaseError:
             places = None
         if places is None or self._cut_bytes():
@@ -74,7 +72,7 @@ class SqliteFile:
             places.sort()
         for received_ns, row, topic_id in places:
             try:
-                (data,) = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
+                [(data,)] = self._database.rows("SELECT data FROM messages WHERE id = ?", row)
             except sqlite3.DatabaseError as error:
                 self._lose(f"{self._file.name}: messages with ids from {row} to {row}: {error}")
                 continue
@@ -82,7 +80,7 @@ class SqliteFile:
 
     def _read_channels(self) -> dict[int, Channel]:
         columns = "id, name, type, serialization_format"
-        rows = self._database.execute(f"SELECT {columns} FROM topics").fetchall()
+        rows = self._database.rows(f"SELECT {columns} FROM topics")
         return {key: Channel(str(name), kind_of(str(kind)), str(encoding)) for key, name, kind, encoding in rows}
 
     def _salvaged(self, wanted: Wanted) -> Iterator[RawMessage]:
@@ -93,7 +91,7 @@ class SqliteFile:
                 yield RawMessage(channel, received_ns, _bytes(data))
 
     def _cut_bytes(self) -> int:
-        return self._file.stat().st_size % self._database.execute("PRAGMA page_size").fetchone()[0]
+        return self._file.stat().st_size % self._database.rows("PRAGMA page_size")[0][0]
 
     def _rows(self) -> Iterator[tuple[int, int, bytes]]:
         """Topic, time of receipt and data."""
@@ -128,6 +126,29 @@ class SqliteFile:
                 last = goes_on_at - 1
 
 
+class _Database:
+    """A connection that one thread may close while another reads, which SQLite's own would crash the process for."""
+
+    def __init__(self, name: str, uri: bool) -> None:
+        self._connection = sqlite3.connect(name, uri=uri, check_same_thread=False)
+        self._connection.text_factory = lambda text: text.decode(errors="replace")
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """All rows of a query. Raises sqlite3.Error, and ValueError when it was closed."""
+        with self._lock:
+            if self._is_closed:
+                raise ValueError("the database was closed; expected it to be read before that")
+            return self._connection.execute(query, values).fetchall()
+
+    def close(self) -> None:
+        """Waits for a query on the way; may be called twice."""
+        with self._lock:
+            self._is_closed = True
+            self._connection.close()
+
+
 def _is_filled(file: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
 
@@ -136,7 +157,7 @@ def _bytes(data: Any) -> bytes:
     return data if isinstance(data, bytes) else str(data).encode()
 
 
-def _first_readable(database: sqlite3.Connection, lowest: int) -> int:
+def _first_readable(database: _Database, lowest: int) -> int:
     """The first id from `lowest` on where reading can go on; 0 where there is none.
 
     What is broken is one message or all that a page leads to, ids that follow each other: the end is looked for in
@@ -154,7 +175,7 @@ def _first_readable(database: sqlite3.Connection, lowest: int) -> int:
     return high
 
 
-def _is_readable(database: sqlite3.Connection, first: int) -> bool:
+def _is_readable(database: _Database, first: int) -> bool:
     """Whether the first message with this id or a higher one can be read, or there is none."""
     try:
         _first(database, first)
@@ -163,13 +184,13 @@ def _is_readable(database: sqlite3.Connection, first: int) -> bool:
     return True
 
 
-def _first(database: sqlite3.Connection, lowest: int) -> Any:
+def _first(database: _Database, lowest: int) -> Any:
     """The row of the first message with this id or a higher one; None where there is none.
 
     One row for each query: Python's cursor reads one row ahead, and where that is broken it gives neither.
     """
     query = "SELECT id, topic_id, timestamp, data FROM messages WHERE id >= ? ORDER BY id LIMIT 1"
-    row = database.execute(query, (lowest,)).fetchone()
+    row = next(iter(database.rows(query, lowest)), None)
     if row is not None and row[0] < lowest:
         raise sqlite3.DatabaseError(f"id {row[0]} comes where {lowest} or more should")
     return row
