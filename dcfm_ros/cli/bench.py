@@ -53,13 +53,16 @@ _STREAMS_HZ = 10.0
     multiple=True,
     help="Also a folder that `dcfm export` made of these weights, on each backend.",
 )
-@click.option("--size", type=SizeType(), help="Of the network's input. Default: what the weights were trained at.")
+@click.option(
+    "--size", type=SizeType(), help="Size of the network's input. Default: the size that the weights were trained at."
+)
 @click.option(
     "--camera",
     type=SizeType(),
     default="720x1280",
     show_default=True,
-    help="Of the pictures of whole pushes; the network sees them in their aspect, with as many pixels as --size has.",
+    help="Size of the camera's pictures in whole pushes; the network sees them in their aspect, with as many pixels as "
+    "--size has.",
 )
 @click.option(
     "--backend",
@@ -80,9 +83,16 @@ _STREAMS_HZ = 10.0
     help="Also say which K is the smallest whose mean push takes no longer.",
 )
 @click.option("--streams", default=0, type=click.IntRange(min=0), help="Also so many cameras at 10 Hz on one device.")
-@click.option("--keyframe-mode", type=click.Choice(KEYFRAME_MODES), default="async", help="Of these cameras.")
-@click.option("--batch/--no-batch", default=False, help="Of these cameras: shallow features of a round in one pass.")
-@click.option("--seconds", default=20.0, type=click.FloatRange(0.5), help="Of these cameras.")
+@click.option(
+    "--keyframe-mode",
+    type=click.Choice(KEYFRAME_MODES),
+    default="async",
+    help="Where the cameras of --streams have their keyframes computed.",
+)
+@click.option(
+    "--batch/--no-batch", default=False, help="Compute shallow features of the cameras of --streams in one pass."
+)
+@click.option("--seconds", default=20.0, type=click.FloatRange(0.5), help="Length of the run of --streams, in seconds.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", default=0, help="CPU threads; 0: the backend's own choice.")
 @click.option("--node/--no-node", default=True, help="Also measure what the ROS node adds to a frame.")

@@ -33,9 +33,10 @@ _CROSSED = 1
     "bounds",
     multiple=True,
     metavar="NAME>=VALUE",
-    help="What B - A may be: agreement>=-0.01, miou>=-0.02, mean_ms<=10%; may be given several times.",
+    help="Fail unless B - A is within this bound, as in agreement>=-0.01, miou>=-0.02 or mean_ms<=10%; may be given "
+    "several times.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the bootstrap.")
 @click.option("--other-input", is_flag=True, help="Compare reports of different inputs or labels as well.")
 def command(before: Path, after: Path, bounds: tuple[str, ...], seed: int, other_input: bool) -> None:
     """Show what changed from the report in A to the one in B, with 95 % confidence intervals.

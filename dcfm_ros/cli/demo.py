@@ -27,7 +27,7 @@ FULL_NETWORK_FRAMES = 60
 @click.option("--topic", help="The image topic of a bag that has several.")
 @click.option("--weights", type=click.Path(exists=True, path_type=Path), help="A file or an exported folder.")
 @click.option("--keyframe-interval", default=5, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--seed", default=0, show_default=True, help="Of the drive that is rendered when there is no INPUT.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the drive that is rendered when there is no INPUT.")
 @click.option("--frames", type=click.IntRange(min=1), help="Use only the first N frames.")
 def command(
     source: Path | None,

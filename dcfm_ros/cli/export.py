@@ -51,8 +51,10 @@ class Agreement:
 @click.command()
 @click.argument("weights", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--format", "kind", type=click.Choice(tuple(KINDS)), default="onnx", show_default=True)
-@click.option("--size", type=SizeType(), help="Of the network's input. Default: any, chosen when it runs.")
-@click.option("--ids-size", type=SizeType(), help="Of the masks: adds a graph that makes them, for runtimes on a GPU.")
+@click.option("--size", type=SizeType(), help="Size of the network's input. Default: any, chosen when it runs.")
+@click.option(
+    "--ids-size", type=SizeType(), help="Size of the masks: adds a graph that makes them, for runtimes on a GPU."
+)
 @click.option("--precision", type=click.Choice(tuple(_TOLERANCES)), help="Default: fp32; of tensorrt fp16.")
 @click.option(
     "--calibrate", type=click.Path(exists=True, path_type=Path), help="For int8: a bag, video or folder like in use."

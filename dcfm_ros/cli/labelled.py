@@ -26,8 +26,8 @@ def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--kind",
             type=click.Choice(("auto", *KINDS, FOLDER)),
-            help="Of DATASET. auto, the default: cityscapes has leftImg8bit*/, camvid id2id.txt, vspw data/ and lists "
-            "of clips, folder images/ and labels/.",
+            help="Kind of DATASET. auto, the default, looks what is there: cityscapes has leftImg8bit*/, camvid "
+            "id2id.txt, vspw data/ and lists of clips, folder images/ and labels/.",
         ),
     ):
         command = option(command)

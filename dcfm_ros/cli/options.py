@@ -103,8 +103,18 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--min-interval", default=1, type=click.IntRange(1, 1000), help="Frames keyframes are apart."),
         click.option("--max-age", default=0.0, type=click.FloatRange(0), help="Seconds; 0: none."),
-        click.option("--measure", type=click.Choice(MEASURES), default="change", help="What adaptive sums."),
-        click.option("--threshold", default=0.06, show_default=True, help="Of the measure's sum."),
+        click.option(
+            "--measure",
+            type=click.Choice(MEASURES),
+            default="change",
+            help="Measure that the schedule adaptive sums over frames.",
+        ),
+        click.option(
+            "--threshold",
+            default=0.06,
+            show_default=True,
+            help="Sum of the measure at which adaptive takes a keyframe.",
+        ),
         click.option("--budget", default=0.0, type=click.FloatRange(0), help="Milliseconds, of the schedule budget."),
         click.option("--budget-statistic", type=click.Choice(BUDGET_STATISTICS), default="mean", show_default=True),
         click.option(

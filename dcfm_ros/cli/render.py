@@ -18,8 +18,8 @@ _DEFAULT = StreetConfig()
 @click.option(
     "--drives", default=1, show_default=True, type=click.IntRange(min=1), help="How many, each of other seed."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the first drive; the others follow.")
-@click.option("--frames", default=_DEFAULT.frames, show_default=True, help="Of each drive.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the first drive; the others follow.")
+@click.option("--frames", default=_DEFAULT.frames, show_default=True, help="Length of each drive, in frames.")
 @click.option("--skip", default=0, show_default=True, help="Do not write this many at the beginning of each drive.")
 @click.option("--size", default=f"{_DEFAULT.height}x{_DEFAULT.width}", show_default=True, help="HEIGHTxWIDTH.")
 @click.option("--rate", default=_DEFAULT.rate_hz, show_default=True, help="Frames a second.")

@@ -66,7 +66,7 @@ def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
     help="8-bit PNGs of class ids, named after the image, the frame's index or its stamp in ns; some may lack.",
 )
 @click.option("--topic", help="The image topic of a bag. Default: the only one.")
-@click.option("--split", help="Of a data set: train, val or test.")
+@click.option("--split", help="Split of a data set: train, val or test.")
 @click.option(
     "--intervals",
     default="1,2,5,10",

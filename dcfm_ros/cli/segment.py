@@ -54,7 +54,14 @@ def _refusal(values: Mapping[str, Any]) -> str:
 @click.option("--mode", type=click.Choice(MODES), default="causal", show_default=True)
 @stream_options
 @backend_options(default="auto")
-@click.option("--save", "kinds", callback=_kinds, default=",".join(KINDS), show_default=True, help="What is written.")
+@click.option(
+    "--save",
+    "kinds",
+    callback=_kinds,
+    default=",".join(KINDS),
+    show_default=True,
+    help="Files to write, separated by commas.",
+)
 @click.option(
     "--decisions",
     "followed",

@@ -124,7 +124,7 @@ PARAMETERS = (
     Parameter(
         "backend",
         "auto",
-        "What runs the network; auto: the fastest that runs here, and the log says why.",
+        "Library that runs the network; auto: the fastest that runs here, and the log says why.",
         choices=BACKENDS,
     ),
     Parameter(
@@ -199,14 +199,14 @@ PARAMETERS = (
     Parameter(
         "schedule_measure",
         "change",
-        "What the schedule adaptive sums over the frames since a keyframe: change of shallow features, or motion.",
+        "Measure that adaptive sums over the frames since a keyframe: change of shallow features, or motion.",
         choices=MEASURES,
         changeable=True,
     ),
     Parameter(
         "schedule_threshold",
         0.06,
-        "Of that sum, above which a keyframe is due. Motion is a part of the picture's width.",
+        "Sum of schedule_measure above which adaptive takes a keyframe. Motion is a part of the picture's width.",
         minimum=0.0001,
         maximum=10.0,
         changeable=True,
@@ -222,7 +222,7 @@ PARAMETERS = (
     Parameter(
         "schedule_budget_statistic",
         "mean",
-        "What the budget is of: the mean of the frames' times or their p95.",
+        "Statistic of the frames' times that the budget bounds: their mean or their p95.",
         choices=BUDGET_STATISTICS,
         changeable=True,
     ),
@@ -298,7 +298,7 @@ PARAMETERS = (
     Parameter(
         "overlay_opacity", 0.5, "How strongly ~/overlay shows the classes.", minimum=0.0, maximum=1.0, changeable=True
     ),
-    Parameter("jpeg_quality", 90, "Of ~/overlay/compressed.", minimum=1, maximum=100, changeable=True),
+    Parameter("jpeg_quality", 90, "JPEG quality of ~/overlay/compressed.", minimum=1, maximum=100, changeable=True),
     Parameter(
         "run_length_mask",
         False,
@@ -309,7 +309,7 @@ PARAMETERS = (
     Parameter(
         "max_latency_ms",
         0.0,
-        "Of diagnostics: milliseconds from receipt to publication (p95) above which they warn; 0: no limit.",
+        "Milliseconds from receipt to publication (p95) above which diagnostics warn; 0: no limit.",
         minimum=0.0,
         maximum=100000.0,
         changeable=True,
@@ -317,7 +317,7 @@ PARAMETERS = (
     Parameter(
         "max_input_age_s",
         0.0,
-        "Of diagnostics: seconds of the newest image's stamp behind the node's clock; 0: no limit.",
+        "Seconds that the newest image's stamp may be behind the node's clock before diagnostics warn; 0: no limit.",
         minimum=0.0,
         maximum=100000.0,
         changeable=True,
@@ -325,7 +325,7 @@ PARAMETERS = (
     Parameter(
         "max_keyframe_age_s",
         0.0,
-        "Of diagnostics: seconds that the features in use are old; 0: no limit.",
+        "Age in seconds of the features in use above which diagnostics warn; 0: no limit.",
         minimum=0.0,
         maximum=100000.0,
         changeable=True,
@@ -333,7 +333,7 @@ PARAMETERS = (
     Parameter(
         "max_drop_ratio",
         0.0,
-        "Of diagnostics: part of the images that is dropped; 0: no limit.",
+        "Part of the images that may be dropped before diagnostics warn; 0: no limit.",
         minimum=0.0,
         maximum=1.0,
         changeable=True,

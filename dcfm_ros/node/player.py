@@ -45,7 +45,7 @@ class _RosCommand(click.Command):
 @click.option("--frames", type=click.IntRange(min=1), help="Play only the first N frames.")
 @click.option("--resend-after", default=5.0, type=_POSITIVE, help="Lossless: seconds until a frame is sent again.")
 @click.option("--give-up-after", default=60.0, type=_POSITIVE, help="Lossless: seconds until no mask is an error.")
-@click.option("--label", default="playing", help="What the progress bar says.")
+@click.option("--label", default="playing", help="Text of the progress bar.")
 @click.pass_context
 def play(
     context: click.Context,

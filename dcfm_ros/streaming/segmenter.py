@@ -206,7 +206,8 @@ class StreamSegmenter:
         waiting = self._encoded(_Waiting(frame, number, self._index, confidence), encode_shallow)
         waiting = self._swapped_in(waiting)
         if self._coming is not None and self._coming.motion is not None:
-            self._coming.motion.follow(_grey_of(waiting))  # so that it knows the way once it comes into use
+            with _timed(waiting.stage_ms, "motion"):  # so that it knows the way once it comes into use
+                self._coming.motion.follow(_grey_of(waiting))
         waiting = self._decide(waiting, keyframes_elsewhere)
         self._index += 1
         self._last = frame

@@ -18,7 +18,8 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory that it frees, where training runs on the CPU under glibc; whether it does.
 
     A step frees and takes some gigabytes of activations. By default glibc gives blocks of that size back to the kernel
-    at once, and the kernel clears each page anew when it is taken again, which took up to half of a step's time.
+    at once, and the kernel clears each page anew when it is taken again. Without that, steps of camvid_lite0 on two
+    cores were measured to be a tenth faster, for a tenth more memory.
     """
     if torch.cuda.is_available():
         return False

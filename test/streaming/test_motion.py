@@ -44,6 +44,17 @@ def test_bidirectional_frames_are_aligned_with_both_keyframes() -> None:
     assert offsets == pytest.approx([-6, 12, -12, 6], abs=1)
 
 
+def test_a_keyframe_on_its_way_is_followed_until_it_comes_into_use() -> None:
+    backend = FakeBackend()
+    backend.let_through.set()
+    segmenter = StreamSegmenter(backend, FixedInterval(3), align="flow", keyframe_mode="async", swap_after=2)
+    results = [segmenter.push(picture)[0] for picture in stream(7, right=4)]
+    segmenter.close()
+    assert [result.keyframe_index for result in results] == [0, 0, 0, 0, 0, 3, 3]
+    offsets = [np.median(grid - Motion(None).grid((45, 60)), (0, 1))[0] * 240 for grid in backend.grids]
+    assert offsets == pytest.approx([-4, -8, -12, -16, -8, -12], abs=1.5)
+
+
 def test_without_alignment_no_motion_is_looked_for() -> None:
     backend = FakeBackend()
     for mode, align in (("causal", "none"), ("full", "flow")):
