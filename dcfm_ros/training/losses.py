@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcfm_ros.imaging.labels import UNLABELLED
 from dcfm_ros.model import DCFM
 from dcfm_ros.model.alignment import aligned
+from dcfm_ros.training.cross_entropy import cross_entropy, precise
 
 
 @dataclass(frozen=True)
@@ -109,30 +109,12 @@ def dcfm_losses(
     return Losses(individual + weighted, individual, reused, consistency, distilled)
 
 
-def cross_entropy(
-    logits: Tensor, target: Tensor, class_weights: Tensor | None = None, ohem: float | None = None
-) -> Tensor:
-    """Mean cross-entropy of (B, C, h, w) logits, bilinearly brought to the target's (B, H, W).
-
-    255 is ignored; 0 where every pixel is. ohem: the mean is over this fraction of the batch's labelled pixels, at
-    least one: those of the highest cross-entropy before `class_weights` (Shrivastava et al., CVPR 2016).
-    """
-    logits = F.interpolate(_precise(logits), target.shape[-2:], mode="bilinear", align_corners=False)
-    if (target == UNLABELLED).all():
-        return logits.sum() * 0
-    if ohem is not None:
-        target = _hardest(logits.detach(), target, ohem)
-    # A row for each pixel: with the classes side by side in memory, a softmax takes a third of the time on a CPU.
-    rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
-    return F.cross_entropy(rows, target.flatten(), weight=class_weights, ignore_index=UNLABELLED)
-
-
 def distillation(teacher: Tensor, student: Tensor) -> Tensor:
     """KL(teacher || student) of (B, C, h, w) logits at temperature 1, mean over pixels; no gradient into the teacher.
 
     Needs no label: it holds on every pixel.
     """
-    expected, found = _precise(teacher).detach().log_softmax(1), _precise(student).log_softmax(1)
+    expected, found = precise(teacher).detach().log_softmax(1), precise(student).log_softmax(1)
     return F.kl_div(found, expected, reduction="none", log_target=True).sum(1).mean()
 
 
@@ -144,18 +126,3 @@ def _consistency(fused_l: Tensor, fused_u: Tensor, logits_l: Tensor, logits_u: T
     """MSE of two (B, C', h, w) features where the classes agree, over all elements; no gradient through the classes."""
     mask = (logits_l.argmax(1, keepdim=True) == logits_u.argmax(1, keepdim=True)).to(fused_l.dtype)
     return F.mse_loss(mask * fused_l, mask * fused_u)
-
-
-def _hardest(logits: Tensor, target: Tensor, fraction: float) -> Tensor:
-    """The target with all but the hardest labelled pixels set to 255."""
-    losses = F.cross_entropy(logits, target, ignore_index=UNLABELLED, reduction="none").flatten()
-    places = torch.nonzero(target.flatten() != UNLABELLED)[:, 0]
-    keep = max(1, round(fraction * len(places)))
-    chosen = places[losses[places].topk(keep, sorted=False).indices]
-    kept = torch.full_like(target, UNLABELLED).flatten()
-    kept[chosen] = target.flatten()[chosen]
-    return kept.view_as(target)
-
-
-def _precise(logits: Tensor) -> Tensor:
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

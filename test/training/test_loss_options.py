@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcfm_ros.model import DCFM, create_model
-from dcfm_ros.training.losses import Losses, LossOptions, cross_entropy, dcfm_losses, distillation
+from dcfm_ros.training.cross_entropy import cross_entropy
+from dcfm_ros.training.losses import Losses, LossOptions, dcfm_losses, distillation
 
 CLASSES = 11
 

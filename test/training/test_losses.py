@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from reference_data import filled_model, load_module
 
-from dcfm_ros.training.losses import cross_entropy, dcfm_losses
+from dcfm_ros.training.cross_entropy import cross_entropy
+from dcfm_ros.training.losses import dcfm_losses
 
 
 @pytest.mark.parametrize("name", ["cityscapes_resnet18", "vspw_mitb2"])
@@ -48,3 +50,28 @@ def test_nothing_labelled_costs_nothing() -> None:
     assert loss.item() == 0
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_cross_entropy_and_its_gradient_are_torchs(weighted: bool, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(5)
+    logits = (torch.randn(2, 11, 6, 8, generator=generator) * 40).to(dtype)
+    target = torch.randint(0, 11, (2, 24, 32), generator=generator)
+    target[torch.rand(target.shape, generator=generator) < 0.2] = 255
+    weights = torch.rand(11, generator=generator) if weighted else None
+
+    def torchs(logits: torch.Tensor) -> torch.Tensor:
+        precise = logits if dtype == torch.float64 else logits.float()
+        resized = F.interpolate(precise, target.shape[1:], mode="bilinear", align_corners=False)
+        return F.cross_entropy(
+            resized, target, None if weights is None else weights.to(resized.dtype), ignore_index=255
+        )
+
+    found = logits.clone().requires_grad_()
+    expected = logits.clone().requires_grad_()
+    (3 * cross_entropy(found, target, weights)).backward()
+    (3 * torchs(expected)).backward()
+    assert found.grad is not None and expected.grad is not None
+    torch.testing.assert_close(cross_entropy(logits, target, weights), torchs(logits))
+    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6)
