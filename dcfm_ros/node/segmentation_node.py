@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_srvs.srv import SetBool, Trigger
 
+from dcfm_ros.machine.hardware import hardware_name, read_hardware
 from dcfm_ros.node.camera_input import CameraInput
 from dcfm_ros.node.camera_output import CameraOutput
 from dcfm_ros.node.diagnostics import CameraReport, Diagnostics
@@ -30,7 +31,6 @@ from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.node.worker import RejectedError
 from dcfm_ros.processes import end_with_parent
 from dcfm_ros.streaming.backends.select import free_devices
-from dcfm_ros.streaming.hardware import hardware_name, read_hardware
 
 _LOG_PERIOD_S = 5.0
 _CONFIGURE_WAIT_S = 10.0
