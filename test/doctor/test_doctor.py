@@ -18,6 +18,7 @@ from dcfm_ros.doctor.ask import Answer
 from dcfm_ros.doctor.line import Line
 from dcfm_ros.machine.fast_dds import PROFILE_VARIABLES
 from dcfm_ros.machine.resources import Resources
+from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 Done = subprocess.CompletedProcess[str]
@@ -126,7 +127,7 @@ def test_this_machine_runs_the_tests_so_the_node_would_start() -> None:
     assert "1 threads" in lines["Backend"]["told"]
     assert lines["Why"]["told"].startswith("the fastest that runs here")
     assert lines["Middleware"]["told"].startswith("rmw_")
-    assert "camvid_resnet18, 11 classes" in lines["Weights"]["told"]
+    assert lines["Weights"]["told"].startswith(f"{DEFAULT_WEIGHTS.stem}, 11 classes")
     assert "non-commercial" in lines["Weights"]["told"]
     assert document["answers"]["numpy"]["facts"]["version"] == lines["NumPy"]["told"]
     assert "12345" not in json.dumps(document)
