@@ -48,7 +48,10 @@ def _why(answer: Answer, on_gpu: Answer | None, asked_for: str, device: str) -> 
 def check_weights(answer: Answer, weights: str) -> Line:
     """Say what the weights are, and whether they may be used."""
     path = Path(weights or DEFAULT_WEIGHTS)
-    what = "cannot be read here"
+    if not path.exists():
+        told = f"{path} is not there; expected a weights file, or a folder that `dcfm export` wrote"
+        return Line(SECTION, "Weights", "error", told, "name one that is there, or none for the weights that ship")
+    what = "not loaded, as no backend runs them"
     if not answer.error:
         height, width = answer.facts["input_size"]
         facts = answer.facts

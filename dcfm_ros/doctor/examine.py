@@ -76,13 +76,15 @@ def examine(wanted: Wanted) -> Examination:
     on_gpu = _run(wanted, "cuda") if is_open and (driver or torch.get("devices")) else None
     run = on_gpu if on_gpu is not None and not on_gpu.error else _run(wanted, wanted.device)
     answers |= {"backend": run} | ({"backend on the GPU": on_gpu} if on_gpu is not None else {})
+    weights = check_weights(run, wanted.weights)
     lines = (
         *check_ros(answers["ros"], None if answers["ros"].error else answers["node"]),
         *check_transport(answers["ros"], resources, wanted.camera),
         *check_libraries({name: answers[name] for name in LIBRARIES}, driver),
         *check_machine(resources, driver, torch, openvino, wanted.num_threads),
-        *check_backend(run, on_gpu, wanted.backend, wanted.device),
-        check_weights(run, wanted.weights),
+        # Without weights no backend runs, which says nothing about the backends.
+        *(() if weights.level == "error" else check_backend(run, on_gpu, wanted.backend, wanted.device)),
+        weights,
     )
     return Examination(lines, answers, resources)
 

@@ -214,8 +214,8 @@ ANSWERS = {
         (1, "Node", "the node needs yaml", "pip install pyyaml"),
     ),
     "no backend": (
-        ("backend", Answer(error="none.safetensors is not there; expected a weights file")),
-        (1, "Backend", "none.safetensors is not there", "install what the sentence names"),
+        ("backend", Answer(error="no backend runs it on device 'auto': openvino is not installed")),
+        (1, "Backend", "openvino is not installed", "install what the sentence names"),
     ),
 }
 
@@ -405,8 +405,16 @@ def test_cyclone_dds_is_asked_for_its_sockets(machine: Machine, doctor: Doctor) 
 
 def test_own_weights_are_asked_for_and_named(machine: Machine, called: Callable[..., Done], tmp_path: Path) -> None:
     weights = tmp_path / "own.safetensors"
+    weights.touch()
     done = called("doctor", "--weights", str(weights), "--backend", "openvino", "--json")
     lines = {line["name"]: line["told"] for line in json.loads(done.stdout)["lines"]}
     assert json.loads(machine.asked[-1][1])["weights"] == str(weights)
     assert str(weights) in lines["Weights"] and "non-commercial" not in lines["Weights"]
     assert lines["Why"] == "openvino was asked for"
+
+
+def test_weights_that_are_not_there_are_the_one_line(machine: Machine, doctor: Doctor, tmp_path: Path) -> None:
+    machine.answers["backend"] = Answer(error="none.safetensors is not there")
+    code, (line,) = doctor("--weights", str(tmp_path / "none.safetensors"))
+    assert (code, line["name"], line["level"]) == (1, "Weights", "error")
+    assert "none.safetensors is not there" in line["told"] and "name one that is there" in line["remedy"]
