@@ -16,19 +16,6 @@ from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES,
 from dcfm_ros.streaming.segmenter import KEYFRAME_MODES, KeyframeMode
 
 
-class SizeType(click.ParamType):
-    """HEIGHTxWIDTH in pixels, as (height, width)."""
-
-    name = "HEIGHTxWIDTH"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        """Fails for anything else."""
-        height, _, width = str(value).partition("x")
-        if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-            self.fail(f"{value!r} is no size; expected a height and a width, like 360x480", parameter, context)
-        return int(height), int(width)
-
-
 def backend_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """--backend, --precision, --device and --threads, as `backend`, `precision`, `device` and `threads`."""
 

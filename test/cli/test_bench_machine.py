@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_ros.cli.bench_machine import device_name, measured_energy, peak_memory_mb, versions
+from dcfm_ros.cli.bench_machine import device_name, measured_energy, peak_memory_mb
+from dcfm_ros.machine.libraries import versions
 
 
 def write(root: Path, **files: str) -> Path:
