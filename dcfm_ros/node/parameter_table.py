@@ -338,5 +338,5 @@ PARAMETERS = (
         maximum=1.0,
         changeable=True,
     ),
-    Parameter("autostart", True, "Configure and activate at start, without a lifecycle manager."),
+    Parameter("autostart", True, "Configure and activate at start, unless a lifecycle manager is there for it."),
 )
