@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,6 @@ from dcfm_ros.model import DCFM, ModelConfig, model_config
 from dcfm_ros.streaming import FixedInterval, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.result import STAGES
-from dcfm_ros.streaming.schedules import Budget
 from dcfm_ros.streaming.segmenter import KeyframeMode
 
 PACED_FRAMES = 201
@@ -105,10 +105,11 @@ class Pushes:
     def interval_within(self, budget_ms: float) -> int | None:
         """The smallest keyframe interval whose mean push takes no longer; None where every one takes longer."""
         keyframe, other = self._means()
-        try:
-            return Budget(budget_ms, keyframe, min(keyframe, other)).interval
-        except ValueError:  # not even frames that are no keyframes are within it
+        if budget_ms >= keyframe:
+            return 1
+        if budget_ms <= other:
             return None
+        return math.ceil((keyframe - other) / (budget_ms - other))
 
     def percentiles(self) -> Iterator[tuple[str, str, float, float, float]]:
         """Kind of frame, "push" or stage, p50, p95, p99; stages that took no time are left out."""

@@ -12,7 +12,7 @@ from dcfm_ros.imaging.motion import ALIGNMENTS, Align
 from dcfm_ros.streaming import Schedule, StreamSegmenter, create_schedule
 from dcfm_ros.streaming.backends.base import PRECISIONS
 from dcfm_ros.streaming.backends.select import BACKENDS
-from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES, BudgetStatistic, Measure
+from dcfm_ros.streaming.schedules import SCHEDULES
 from dcfm_ros.streaming.segmenter import KEYFRAME_MODES, KeyframeMode
 
 
@@ -61,11 +61,7 @@ def stream_options(command: Callable[..., Any]) -> Callable[..., Any]:
         keyframe_interval: int,
         min_interval: int,
         max_age: float,
-        measure: Measure,
         threshold: float,
-        budget: float,
-        budget_statistic: BudgetStatistic,
-        costs: tuple[float, float],
         align: Align,
         keyframe_mode: KeyframeMode,
         swap_after: int,
@@ -76,11 +72,7 @@ def stream_options(command: Callable[..., Any]) -> Callable[..., Any]:
             interval=keyframe_interval,
             min_interval=min_interval,
             max_age_s=max_age,
-            measure=measure,
             threshold=threshold,
-            budget_ms=budget,
-            budget_statistic=budget_statistic,
-            costs_ms=costs,
         )
         is_plain = made == create_schedule("fixed", interval=keyframe_interval)
         stream = partial(StreamSegmenter, align=align, keyframe_mode=keyframe_mode, swap_after=swap_after)
@@ -99,26 +91,15 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(SCHEDULES),
             default="fixed",
             show_default=True,
-            help="When a keyframe is due: after --keyframe-interval frames, by age, by what changed, by a budget.",
+            help="When a keyframe is due: after --keyframe-interval frames, by age, or by what changed.",
         ),
         click.option("--min-interval", default=1, type=click.IntRange(1, 1000), help="Frames keyframes are apart."),
         click.option("--max-age", default=0.0, type=click.FloatRange(0), help="Seconds; 0: none."),
         click.option(
-            "--measure",
-            type=click.Choice(MEASURES),
-            default="change",
-            help="Measure that the schedule adaptive sums over frames.",
-        ),
-        click.option(
             "--threshold",
             default=0.06,
             show_default=True,
-            help="Sum of the measure at which adaptive takes a keyframe.",
-        ),
-        click.option("--budget", default=0.0, type=click.FloatRange(0), help="Milliseconds, of the schedule budget."),
-        click.option("--budget-statistic", type=click.Choice(BUDGET_STATISTICS), default="mean", show_default=True),
-        click.option(
-            "--costs", nargs=2, type=float, default=(0.0, 0.0), help="Milliseconds of a keyframe and another frame."
+            help="Summed change of the shallow features at which adaptive takes a keyframe.",
         ),
         click.option(
             "--align",

@@ -9,7 +9,7 @@ from typing import Any
 from dcfm_ros.imaging.motion import ALIGNMENTS
 from dcfm_ros.streaming.backends.base import PRECISIONS
 from dcfm_ros.streaming.backends.select import BACKENDS
-from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES
+from dcfm_ros.streaming.schedules import SCHEDULES
 from dcfm_ros.streaming.segmenter import KEYFRAME_MODES
 
 
@@ -168,7 +168,8 @@ PARAMETERS = (
     Parameter(
         "schedule",
         "fixed",
-        "When a keyframe is due: after keyframe_interval frames, by age, by what changed, or by a budget of time.",
+        "When a keyframe is due. fixed: after keyframe_interval frames. max_age: once the last is schedule_max_age old. "
+        "adaptive: once the picture has changed by schedule_threshold, which pays for robots that stop.",
         choices=SCHEDULES,
         changeable=True,
     ),
@@ -197,41 +198,11 @@ PARAMETERS = (
         changeable=True,
     ),
     Parameter(
-        "schedule_measure",
-        "change",
-        "Measure that adaptive sums over the frames since a keyframe: change of shallow features, or motion.",
-        choices=MEASURES,
-        changeable=True,
-    ),
-    Parameter(
         "schedule_threshold",
         0.06,
-        "Sum of schedule_measure above which adaptive takes a keyframe. Motion is a part of the picture's width.",
+        "Change of the shallow features, summed over the frames since a keyframe, above which adaptive takes another.",
         minimum=0.0001,
         maximum=10.0,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_budget_ms",
-        0.0,
-        "Milliseconds that the schedule budget keeps within, by schedule_costs_ms.",
-        minimum=0.0,
-        maximum=100000.0,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_budget_statistic",
-        "mean",
-        "Statistic of the frames' times that the budget bounds: their mean or their p95.",
-        choices=BUDGET_STATISTICS,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_costs_ms",
-        [0.0, 0.0],
-        "Milliseconds of a keyframe and of another frame on this machine, as dcfm bench measures them.",
-        minimum=0.0,
-        maximum=100000.0,
         changeable=True,
     ),
     Parameter(

@@ -51,11 +51,7 @@ class Settings:
     keyframe_interval: int
     schedule_max_age: float
     schedule_min_interval: int
-    schedule_measure: str
     schedule_threshold: float
-    schedule_budget_ms: float
-    schedule_budget_statistic: str
-    schedule_costs_ms: tuple[float, float]
     input_size: Size | None
     max_stamp_gap: float
     max_image_pixels: int
@@ -80,10 +76,6 @@ class Settings:
             min_interval=self.schedule_min_interval,
             max_age_s=self.schedule_max_age,
             threshold=self.schedule_threshold,
-            measure=self.schedule_measure,  # type: ignore[arg-type]
-            budget_ms=self.schedule_budget_ms,
-            budget_statistic=self.schedule_budget_statistic,  # type: ignore[arg-type]
-            costs_ms=self.schedule_costs_ms,
         )
 
     @property

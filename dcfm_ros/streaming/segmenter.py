@@ -18,7 +18,7 @@ from dcfm_ros.imaging.motion import ALIGNMENTS, Align, Motion, MotionSince, smal
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.keyframes import ComingKeyframe, Keyframe, KeyframeWorker
 from dcfm_ros.streaming.result import STAGES, Segmentation
-from dcfm_ros.streaming.schedules import MEASURES, Decision, FixedInterval, Recorded, Schedule, Situation
+from dcfm_ros.streaming.schedules import Decision, FixedInterval, Recorded, Schedule, Situation
 
 Mode = Literal["causal", "bidirectional", "full"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -112,7 +112,7 @@ class StreamSegmenter:
         self._pushed = 0
         self._forced = False
         self._summed_since = -1
-        self._sums: dict[str, float] = {}
+        self._change = 0.0
         self.restart("first")
 
     def push(
@@ -174,7 +174,7 @@ class StreamSegmenter:
         common = self.backend.encode_common(shallow)
         if self.align != "none":
             common = self.backend.align(common, Motion(None).grid(self._grid_size(image.shape[:2])))
-        if "change" in self.schedule.measures:
+        if self.schedule.needs_change:
             self.backend.change(shallow, shallow)
         self.backend.decide([common], shallow, (height, width), False)
         if self._worker is not None:
@@ -231,7 +231,7 @@ class StreamSegmenter:
         with _timed(waiting.stage_ms, "shallow"):
             shallow = encode_shallow(image)
         grey = None
-        if self.mode != "full" and (self.align != "none" or "motion" in self.schedule.measures):
+        if self.mode != "full" and self.align != "none":
             with _timed(waiting.stage_ms, "motion"):
                 grey = small_grey(image)
         return replace(waiting, shallow=shallow, grey=grey)
@@ -285,11 +285,8 @@ class StreamSegmenter:
         )
         if last is not None:
             with _timed(waiting.stage_ms, "motion"):
-                situation = replace(
-                    self._measured(situation, waiting, last),
-                    keyframe_index=last.index,
-                    keyframe_stamp_ns=last.stamp_ns,
-                )
+                change = self._change_since(last, waiting.shallow) if self.schedule.needs_change else None
+            situation = replace(situation, change=change, keyframe_index=last.index, keyframe_stamp_ns=last.stamp_ns)
         decision = self.schedule.decide(situation)
         if last is None and (self.mode == "causal" or decision.is_keyframe):
             decision = Decision(True, self._start_reason)
@@ -300,21 +297,15 @@ class StreamSegmenter:
         self._forced = False
         return replace(waiting, decision=decision)
 
-    def _measured(self, situation: Situation, waiting: _Waiting, last: Keyframe) -> Situation:
-        """The situation with what the schedule asks for, summed over the frames since the last keyframe.
+    def _change_since(self, last: Keyframe, shallow: Any) -> float:
+        """How much the frames since the last keyframe have changed, summed, with this one.
 
         Infinite where a schedule that asks came after the keyframe, which then kept nothing to compare with.
         """
         if self._summed_since != last.number:
-            self._summed_since, self._sums = last.number, dict.fromkeys(MEASURES, 0.0)
-        if "motion" in self.schedule.measures:
-            self._sums["motion"] += math.inf if last.motion is None else self._motion(waiting, last).magnitude
-            situation = replace(situation, motion=self._sums["motion"])
-        if "change" in self.schedule.measures:
-            reference = last.shallow
-            self._sums["change"] += math.inf if reference is None else self.backend.change(waiting.shallow, reference)
-            situation = replace(situation, change=self._sums["change"])
-        return situation
+            self._summed_since, self._change = last.number, 0.0
+        self._change += math.inf if last.shallow is None else self.backend.change(shallow, last.shallow)
+        return self._change
 
     def _must_wait(self) -> bool:
         """Whether the worker has a keyframe of another stream, or of one that was given up, on its hands."""
@@ -331,7 +322,7 @@ class StreamSegmenter:
             number=waiting.number,
             stamp_ns=waiting.frame.stamp_ns,
             motion=None if waiting.grey is None else MotionSince(waiting.grey),
-            shallow=waiting.shallow if "change" in self.schedule.measures else None,
+            shallow=waiting.shallow if self.schedule.needs_change else None,
         )
         if self._worker is not None and self._keyframe is not None:
             self._coming = self._worker.start(keyframe, waiting.shallow)

@@ -9,7 +9,7 @@ from moving_pictures import moved, texture
 
 from dcfm_ros.imaging import Frame
 from dcfm_ros.imaging.motion import Motion
-from dcfm_ros.streaming import Decision, FixedInterval, Situation, StreamSegmenter, create_schedule
+from dcfm_ros.streaming import Decision, FixedInterval, Schedule, Situation, StreamSegmenter, create_schedule
 
 
 def stream(steps: int, right: int = 0) -> list[Frame]:
@@ -63,44 +63,37 @@ def test_without_alignment_no_motion_is_looked_for() -> None:
     assert backend.grids == []
 
 
-def test_schedules_see_what_moved_and_what_changed() -> None:
+def test_a_schedule_sees_what_changed_since_the_keyframe_where_it_asks() -> None:
     seen: list[Situation] = []
 
-    class Watching:
-        measures = ("motion", "change")
+    class Watching(Schedule):
+        needs_change = True
 
         def decide(self, situation: Situation) -> Decision:
             seen.append(situation)
             return Decision(situation.index == 2, "third")
 
     segmenter = StreamSegmenter(FakeBackend(), Watching())
-    for picture in stream(4, right=6):
-        segmenter.push(picture)
+    for value in (0, 1, 3, 7):  # the fake's change is a tenth of the difference
+        segmenter.push(frame(value, stamp=10 + value / 10))
     assert [situation.keyframe_index for situation in seen] == [None, 0, 0, 2]
-    summed = [6 / 480, (6 + 12) / 480, 6 / 480]
-    assert [situation.motion for situation in seen[1:]] == pytest.approx(summed, abs=0.004)
-    assert (seen[0].motion, seen[0].change) == (None, None)
-    assert seen[1].change is not None
+    assert [situation.change for situation in seen] == [None, *map(pytest.approx, (0.1, 0.1 + 0.3, 0.4))]
 
 
 def test_a_parked_robot_takes_no_keyframes_and_a_turning_one_many() -> None:
-    parked, turning = (
-        StreamSegmenter(FakeBackend(), create_schedule("adaptive", threshold=0.04, measure="motion"), align="flow")
-        for _ in range(2)
-    )
-    assert [parked.push(picture)[0].is_keyframe for picture in stream(6)] == [True] + [False] * 5
-    results = [turning.push(picture)[0] for picture in stream(6, right=8)]
+    parked, turning = (StreamSegmenter(FakeBackend(), create_schedule("adaptive", threshold=0.2)) for _ in range(2))
+    assert [parked.push(frame(0, 10 + i / 10))[0].is_keyframe for i in range(6)] == [True] + [False] * 5
+    results = [turning.push(frame(i))[0] for i in range(6)]
     assert [result.is_keyframe for result in results] == [True, False, True, False, True, False]
-    assert results[2].reason.startswith("motion 0.0")
+    assert results[2].reason == "change 0.300"
 
 
 def test_a_schedule_that_comes_later_finds_nothing_to_compare_with_and_takes_a_keyframe() -> None:
-    for measure in ("motion", "change"):
-        segmenter = StreamSegmenter(FakeBackend(), FixedInterval(9))
-        segmenter.push(frame(0))
-        segmenter.schedule = create_schedule("adaptive", measure=measure, threshold=1)
-        assert segmenter.push(frame(1))[0].reason == f"{measure} inf"
-        assert segmenter.push(frame(2))[0].reason == "reused"
+    segmenter = StreamSegmenter(FakeBackend(), FixedInterval(9))
+    segmenter.push(frame(0))
+    segmenter.schedule = create_schedule("adaptive", threshold=1)
+    assert segmenter.push(frame(1))[0].reason == "change inf"
+    assert segmenter.push(frame(2))[0].reason == "reused"
 
 
 def test_another_alignment_is_refused() -> None:

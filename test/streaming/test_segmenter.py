@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcfm_ros.imaging import Frame
-from dcfm_ros.streaming import Decision, FixedInterval, Segmentation, Situation, StreamSegmenter
+from dcfm_ros.streaming import Decision, FixedInterval, Schedule, Segmentation, Situation, StreamSegmenter
 
 
 def segmented(segmenter: StreamSegmenter, values: Sequence[int]) -> list[Segmentation]:
@@ -115,9 +115,7 @@ def test_causal_begins_with_a_keyframe_whatever_the_phase() -> None:
 
 
 def test_a_schedule_of_ones_own_decides_and_says_why() -> None:
-    class Primes:
-        measures = ()
-
+    class Primes(Schedule):
         def decide(self, situation: Situation) -> Decision:
             return Decision(situation.index in (2, 3, 5), f"after {situation.keyframe_index}")
 
