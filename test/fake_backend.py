@@ -24,7 +24,6 @@ class FakeBackend:
     decided: dict[int, list[int]] = field(default_factory=dict)
     sizes: list[tuple[int, ...]] = field(default_factory=list)
     grids: list[np.ndarray] = field(default_factory=list)
-    batches: list[list[int]] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
     let_through: threading.Event = field(default_factory=threading.Event)
 
@@ -36,10 +35,6 @@ class FakeBackend:
         self._called(f"shallow {image[0, 0, 0]}")
         self.sizes.append(image.shape)
         return int(image[0, 0, 0])
-
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[int]:
-        self.batches.append([int(image[0, 0, 0]) for image in images])
-        return self.batches[-1]
 
     def encode_common(self, shallow: int) -> int:
         self._called(f"common {shallow}")

@@ -16,7 +16,7 @@ import click
 import torch
 from rich.console import Console
 
-from dcfm_ros.cli.bench_machine import device_name, measured_energy, peak_memory_mb, versions
+from dcfm_ros.cli.bench_machine import device_name, peak_memory_mb, versions
 from dcfm_ros.cli.bench_network import Drive, Eager, measure, published
 from dcfm_ros.cli.bench_recording import recording_table
 from dcfm_ros.cli.bench_streams import measure_streams
@@ -89,9 +89,6 @@ _STREAMS_HZ = 10.0
     default="async",
     help="Where the cameras of --streams have their keyframes computed.",
 )
-@click.option(
-    "--batch/--no-batch", default=False, help="Compute shallow features of the cameras of --streams in one pass."
-)
 @click.option("--seconds", default=20.0, type=click.FloatRange(0.5), help="Length of the run of --streams, in seconds.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", default=0, help="CPU threads; 0: the backend's own choice.")
@@ -112,7 +109,6 @@ def command(
     budget_ms: float | None,
     streams: int,
     keyframe_mode: KeyframeMode,
-    batch: bool,
     seconds: float,
     device: str,
     threads: int,
@@ -127,7 +123,7 @@ def command(
     console = Console()
     document: dict[str, Any] = {"device": device_name(), "versions": versions(), "rows": [], "streams": []}
     names = [name for name in BACKENDS if name != "auto"] if "all" in backends else list(backends)
-    with tempfile.TemporaryDirectory() as scratch, measured_energy() as energy:
+    with tempfile.TemporaryDirectory() as scratch:
         for path, named in _cases(Path(scratch), weights):
             wanted = [(path, name, one) for name in names for one in precision]
             if path == (weights or DEFAULT_WEIGHTS):
@@ -147,13 +143,12 @@ def command(
                 if budget_ms is not None:
                     console.print(budget_line(row, pushes, budget_ms))
             if streams:
-                found = measure_streams(made[0], frames, streams, _STREAMS_HZ, seconds, align, keyframe_mode, batch)
+                found = measure_streams(made[0], frames, streams, _STREAMS_HZ, seconds, align, keyframe_mode)
                 document["streams"].append(asdict(found))
                 console.print(streams_table(found))
-    document |= {"peak_memory_mb": peak_memory_mb(), "energy": asdict(energy)}
+    document["peak_memory_mb"] = peak_memory_mb()
     console.print(f"{document['device']}; {', '.join(f'{name} {v}' for name, v in document['versions'].items())}")
-    told = f"{energy.joules:.0f} J in all ({energy.source})" if energy.joules is not None else "energy is not told here"
-    console.print(f"Peak memory of this process {document['peak_memory_mb']:.0f} MB; {told}.")
+    console.print(f"Peak memory of this process {document['peak_memory_mb']:.0f} MB.")
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(document, indent=2) + "\n")

@@ -168,8 +168,8 @@ PARAMETERS = (
     Parameter(
         "schedule",
         "fixed",
-        "When a keyframe is due. fixed: after keyframe_interval frames. max_age: once the last is schedule_max_age old. "
-        "adaptive: once the picture has changed by schedule_threshold, which pays for robots that stop.",
+        "When a keyframe is due. fixed: after keyframe_interval frames. max_age: once the last is schedule_max_age "
+        "old. adaptive: once the picture has changed by schedule_threshold, which pays for robots that stop.",
         choices=SCHEDULES,
         changeable=True,
     ),

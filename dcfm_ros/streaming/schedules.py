@@ -141,8 +141,8 @@ class Adaptive(Schedule):
 class Bounded(Schedule):
     """Another schedule within bounds.
 
-    min_interval: no keyframe is nearer to the last than so many frames. max_age_s: none gets older than this, by stamps;
-    0 is no bound. Raises ValueError for a min_interval below 1 and a max_age_s below 0.
+    min_interval: no keyframe is nearer to the last than so many frames. max_age_s: none gets older than this, by
+    stamps; 0 is no bound. Raises ValueError for a min_interval below 1 and a max_age_s below 0.
     """
 
     schedule: Schedule
@@ -172,16 +172,11 @@ class Bounded(Schedule):
 
 @dataclass(frozen=True)
 class InTurn(Schedule):
-    """Another schedule, for one of several cameras on a device: a keyframe that is due waits a frame where others took
-    `at_most` keyframes in the same round, so that not all fall on one. Raises ValueError unless at_most >= 1.
+    """Another schedule, for one of several cameras on a device: a keyframe that is due waits a frame where another took
+    one in the same round, so that not all fall on one.
     """
 
     schedule: Schedule
-    at_most: int = 1
-
-    def __post_init__(self) -> None:
-        if self.at_most < 1:
-            raise ValueError(f"at most {self.at_most} keyframes of a round are taken; expected at least 1")
 
     @property
     def needs_change(self) -> bool:
@@ -189,7 +184,7 @@ class InTurn(Schedule):
 
     def decide(self, situation: Situation) -> Decision:
         decision = self.schedule.decide(situation)
-        if decision.is_keyframe and situation.keyframes_elsewhere >= self.at_most:
+        if decision.is_keyframe and situation.keyframes_elsewhere:
             return Decision(False, "another camera's turn")
         return decision
 

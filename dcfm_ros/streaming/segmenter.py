@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -115,23 +115,16 @@ class StreamSegmenter:
         self._change = 0.0
         self.restart("first")
 
-    def push(
-        self,
-        frame: Frame,
-        confidence: bool = False,
-        keyframes_elsewhere: int = 0,
-        shallow: Callable[[np.ndarray], Any] | None = None,
-    ) -> list[Segmentation]:
+    def push(self, frame: Frame, confidence: bool = False, keyframes_elsewhere: int = 0) -> list[Segmentation]:
         """Take the next frame; return what can be said now, in the order of the frames.
 
         Causal and full: exactly this frame's result. Bidirectional: nothing, or all frames up to and with a new
         keyframe, and what the old stream held back when a new one begins. confidence: whether this frame's confidence
-        is wanted. keyframes_elsewhere: see `Situation`. shallow: what gives the image's shallow feature in the
-        backend's place, where it was computed with others'; `CameraGroup` tells both. If the backend raises, nothing
-        of the stream is kept (results held back are lost) and the next frame begins a new one.
+        is wanted. keyframes_elsewhere: see `Situation`; `CameraGroup` tells it. If the backend raises, nothing of the
+        stream is kept (results held back are lost) and the next frame begins a new one.
         """
         try:
-            return self._push(frame, confidence, keyframes_elsewhere, shallow or self.backend.encode_shallow)
+            return self._push(frame, confidence, keyframes_elsewhere)
         except Exception:
             self.restart("recovered")
             raise
@@ -185,25 +178,19 @@ class StreamSegmenter:
         if self._owns_worker and self._worker is not None:
             self._worker.close()
 
-    def prepare(self, frame: Frame) -> np.ndarray:
-        """The image that the network sees of a frame: (h, w, 3) uint8 RGB."""
-        return resize_to_network(frame, self.network_size(frame.height, frame.width))
-
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) of the network's input for frames of this size."""
         config = self.backend.config
         return self.input_size or network_size(height, width, config.input_size, config.size_multiple)
 
-    def _push(
-        self, frame: Frame, confidence: bool, keyframes_elsewhere: int, encode_shallow: Callable[[np.ndarray], Any]
-    ) -> list[Segmentation]:
+    def _push(self, frame: Frame, confidence: bool, keyframes_elsewhere: int) -> list[Segmentation]:
         number = self._pushed
         self._pushed += 1
         results = []
         if reason := self._break_before(frame):
             results = self.flush()
             self.restart(reason)
-        waiting = self._encoded(_Waiting(frame, number, self._index, confidence), encode_shallow)
+        waiting = self._encoded(_Waiting(frame, number, self._index, confidence))
         waiting = self._swapped_in(waiting)
         if self._coming is not None and self._coming.motion is not None:
             with _timed(waiting.stage_ms, "motion"):  # so that it knows the way once it comes into use
@@ -224,12 +211,13 @@ class StreamSegmenter:
         self._waiting = []
         return [*results, self._decided(waiting, self._keyframes())]
 
-    def _encoded(self, waiting: _Waiting, encode_shallow: Callable[[np.ndarray], Any]) -> _Waiting:
+    def _encoded(self, waiting: _Waiting) -> _Waiting:
         """The frame with its shallow feature, and its small picture where that is needed."""
         with _timed(waiting.stage_ms, "prepare"):
-            image = self.prepare(waiting.frame)
+            size = self.network_size(waiting.frame.height, waiting.frame.width)
+            image = resize_to_network(waiting.frame, size)
         with _timed(waiting.stage_ms, "shallow"):
-            shallow = encode_shallow(image)
+            shallow = self.backend.encode_shallow(image)
         grey = None
         if self.mode != "full" and self.align != "none":
             with _timed(waiting.stage_ms, "motion"):

@@ -137,13 +137,6 @@ def test_features_stay_as_they_are_while_they_are_held(case: Case, images: list[
     assert case.backend.change(shallow, case.backend.encode_shallow(images[0])) < 1e-5
 
 
-def test_several_images_at_once_are_each_as_if_alone(case: Case, images: list[np.ndarray]) -> None:
-    together = case.backend.encode_shallow_batch(images)
-    assert len(together) == len(images)
-    for image, shallow in zip(images, together, strict=True):
-        assert case.backend.change(shallow, case.backend.encode_shallow(image)) < 1e-5
-
-
 @torch.inference_mode()
 def test_the_identity_grid_moves_nothing_and_another_moves_as_it_says(case: Case, images: list[np.ndarray]) -> None:
     shallow, common = case.features(images[0])

@@ -140,16 +140,6 @@ def test_two_streams_can_share_a_backend(network: Network, pictures: list[Frame]
 # Features
 
 
-def test_a_batch_is_as_one_at_a_time(network: Network, pictures: list[Frame]) -> None:
-    batch = network.backend.encode_shallow_batch([picture.pixels for picture in pictures])
-    assert len(batch) == len(pictures)
-    for picture, shallow in zip(pictures, batch, strict=True):
-        alone = network.backend.encode_shallow(picture.pixels)
-        assert shallow.shape == alone.shape
-        torch.testing.assert_close(shallow, alone, rtol=1e-4, atol=1e-4)
-        network.backend.encode_common(shallow)
-
-
 def test_features_stay_as_they_were_while_others_are_computed(network: Network, pictures: list[Frame]) -> None:
     def features(picture: Frame) -> list[torch.Tensor]:
         shallow = network.backend.encode_shallow(picture.pixels)
