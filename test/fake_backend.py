@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dcfm_ros.imaging import Frame
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import model_config
 
 SECOND = 1_000_000_000

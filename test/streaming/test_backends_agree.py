@@ -18,7 +18,7 @@ from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.deploy.exported import Exported, new_folder, write_document
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
 from dcfm_ros.deploy.parts import Parts, inference_parts
-from dcfm_ros.imaging import Frame
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import create_model, load_weights, save_weights
 from dcfm_ros.streaming import FixedInterval, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend

@@ -7,7 +7,7 @@ import pytest
 from fake_backend import SECOND, FakeBackend, frame
 from moving_pictures import moved, texture
 
-from dcfm_ros.imaging import Frame
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.motion import Motion
 from dcfm_ros.streaming import Decision, FixedInterval, Schedule, Situation, StreamSegmenter, create_schedule
 

@@ -9,7 +9,7 @@ from fake_backend import SECOND, FakeBackend, frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcfm_ros.imaging import Frame
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.streaming import Decision, FixedInterval, Schedule, Segmentation, Situation, StreamSegmenter
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
-from dcfm_ros.imaging import Frame
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import DCFM, create_model, load_weights
 from dcfm_ros.streaming import FixedInterval, StreamSegmenter
 from dcfm_ros.streaming.backends.base import BackendError
