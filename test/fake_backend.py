@@ -11,6 +11,8 @@ import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import model_config
+from dcfm_ros.streaming import Schedule, StreamOptions, StreamSegmenter
+from dcfm_ros.streaming.keyframes import KeyframeWorker
 
 SECOND = 1_000_000_000
 
@@ -73,3 +75,10 @@ def frame(value: int, stamp: float | None = None, size: tuple[int, int] = (6, 8)
     """A picture of one colour; frames follow each other by a tenth of a second."""
     stamp = 10 + value / 10 if stamp is None else stamp
     return Frame(np.full((*size, 3), value, np.uint8), stamp_ns=round(stamp * SECOND), encoding=encoding)
+
+
+def stream_of(
+    backend: object, schedule: Schedule | None = None, worker: KeyframeWorker | None = None, **options: object
+) -> StreamSegmenter:
+    """A segmenter of these options that leaves features where they were, unless told otherwise."""
+    return StreamSegmenter(backend, StreamOptions(**{"align": "none"} | options), schedule, worker)

@@ -15,10 +15,10 @@ from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size
 from dcfm_ros.imaging.motion import Align
 from dcfm_ros.model import DCFM, ModelConfig, model_config
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
+from dcfm_ros.streaming.options import KeyframeMode
 from dcfm_ros.streaming.result import STAGES
-from dcfm_ros.streaming.segmenter import KeyframeMode
 
 PACED_FRAMES = 201
 INTERVAL = 5
@@ -189,8 +189,8 @@ class _Run:
         self._backend, self._drive, self._align = backend, drive, align
         self._size = drive.frames[0].height, drive.frames[0].width
         self._camera = drive.pictures[0].height, drive.pictures[0].width
-        self._full = StreamSegmenter(backend, mode="full", input_size=self._size)
-        self._causal = StreamSegmenter(backend, FixedInterval(3), input_size=self._size, align=align)
+        self._full = StreamSegmenter(backend, StreamOptions(mode="full", input_size=self._size))
+        self._causal = StreamSegmenter(backend, StreamOptions(keyframe_interval=3, input_size=self._size, align=align))
         self._stream = self._of_the_camera("sync")
         self._full_ms: list[float] = []
         self._other_ms: list[float] = []
@@ -253,13 +253,13 @@ class _Run:
 
     def _of_the_camera(self, keyframe_mode: KeyframeMode) -> StreamSegmenter:
         """A stream of the camera's pictures, which the network sees in their aspect with as many pixels as its own."""
-        return StreamSegmenter(
-            self._backend,
-            FixedInterval(INTERVAL),
+        options = StreamOptions(
+            keyframe_interval=INTERVAL,
             input_size=network_size(*self._camera, self._size, self._backend.config.size_multiple),
             align=self._align,
             keyframe_mode=keyframe_mode,
         )
+        return StreamSegmenter(self._backend, options)
 
     def _pushed(self, segmenter: StreamSegmenter, number: int) -> Push:
         frame = forth_and_back(self._drive.pictures, number, self._drive.rate_hz)

@@ -10,11 +10,11 @@ from dcfm_ros.cli.bench_network import forth_and_back, percentiles
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.motion import Align
 from dcfm_ros.node.worker import Worker
-from dcfm_ros.streaming import FixedInterval, Segmentation, StreamSegmenter
+from dcfm_ros.streaming import Segmentation, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.cameras import CameraGroup
 from dcfm_ros.streaming.keyframes import KeyframeWorker
-from dcfm_ros.streaming.segmenter import KeyframeMode
+from dcfm_ros.streaming.options import KeyframeMode
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,9 @@ def measure_streams(
     """
     names = [f"camera {number}" for number in range(cameras)]
     keyframe_worker = KeyframeWorker(backend) if keyframe_mode == "async" else None
-    group = CameraGroup(
-        {
-            name: StreamSegmenter(
-                backend,
-                FixedInterval(5),
-                max_stamp_gap_s=3600,  # an overloaded device may need seconds for the first keyframes
-                align=align,
-                keyframe_mode=keyframe_mode,
-                worker=keyframe_worker,
-            )
-            for name in names
-        }
-    )
+    # An overloaded device may need seconds for the first keyframes, and they are no gap.
+    options = StreamOptions(align=align, keyframe_mode=keyframe_mode, keyframe_interval=5, max_stamp_gap_s=3600)
+    group = CameraGroup({name: StreamSegmenter(backend, options, worker=keyframe_worker) for name in names})
     group.segmenters[names[0]].warm_up(frames[0].height, frames[0].width)
     first = replace(frames[0], stamp_ns=time.monotonic_ns())
     group.push(dict.fromkeys(names, first))  # first keyframes, which all fall on one round

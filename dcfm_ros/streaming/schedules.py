@@ -216,31 +216,3 @@ class Recorded(Schedule):
         if number not in record:
             raise ValueError(f"the record has no frame {number}; expected one of its {len(record)}")
         return record[number]
-
-
-SCHEDULES = ("fixed", "max_age", "adaptive")
-
-
-def create_schedule(
-    name: str = "fixed",
-    *,
-    interval: int = 5,
-    min_interval: int = 1,
-    max_age_s: float = 0.0,
-    threshold: float = 0.06,
-) -> Schedule:
-    """The schedule of that name, one of SCHEDULES, as parameters and options of a command line say it.
-
-    interval: of "fixed". min_interval, max_age_s: bounds of all but "fixed"'s own interval; "max_age" needs the second.
-    threshold: of "adaptive".
-    Raises ValueError for an unknown name, and as the schedules do.
-    """
-    if name == "fixed":
-        schedule: Schedule = FixedInterval(interval)
-    elif name == "max_age":
-        schedule, max_age_s = MaxAge(max_age_s), 0.0
-    elif name == "adaptive":
-        schedule = Adaptive(threshold)
-    else:
-        raise ValueError(f"the schedule is {name!r}; expected one of {', '.join(SCHEDULES)}")
-    return Bounded(schedule, min_interval, max_age_s) if min_interval > 1 or max_age_s else schedule

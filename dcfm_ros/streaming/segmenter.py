@@ -7,24 +7,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size, resize_to_network
 from dcfm_ros.imaging.labels import labels_for
-from dcfm_ros.imaging.motion import ALIGNMENTS, Align, Motion, MotionSince, small_grey
+from dcfm_ros.imaging.motion import Motion, MotionSince, small_grey
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.keyframes import ComingKeyframe, Keyframe, KeyframeWorker
+from dcfm_ros.streaming.options import StreamOptions
 from dcfm_ros.streaming.result import STAGES, Segmentation
-from dcfm_ros.streaming.schedules import Decision, FixedInterval, Recorded, Schedule, Situation
-
-Mode = Literal["causal", "bidirectional", "full"]
-MODES: tuple[str, ...] = get_args(Mode)
-KeyframeMode = Literal["sync", "async"]
-KEYFRAME_MODES: tuple[str, ...] = get_args(KeyframeMode)
-
+from dcfm_ros.streaming.schedules import Decision, Recorded, Schedule, Situation
 
 _UNDECIDED = Decision(False, "undecided")
 
@@ -51,63 +46,47 @@ class _Waiting:
 class StreamSegmenter:
     """Owns one stream. Feed frames in their order to `push`; call `flush` at the end.
 
-    backend: where the network runs; it may serve several segmenters, one call at a time.
-    mode: "causal" answers each frame at once from the last keyframe; "full" makes every frame a keyframe;
-    "bidirectional" holds frames back until the next keyframe and sums the logits of both (offline use).
-    input_size: (height, width) of the network's input; default: the frame's aspect at the weights' trained pixel count.
-    max_stamp_gap_s: a stamp further ahead than this begins a new stream; so does one that goes back, and another size
-    or encoding. Equal stamps do not, nor does a zero stamp, which says nothing.
-    align: whether a keyframe's common feature is moved to where the picture is now; "none" is the paper's reuse as it
-    is, "flow" by optical flow from frame to frame. See `imaging.motion`.
-    keyframe_mode: "sync" waits for a keyframe's deep half; "async" (causal only) computes it beside the stream, which
-    goes on with the last common feature until then. A stream's first keyframe is always waited for, and none begins
-    while another is computed.
-    swap_after: in "async", how many frames after its own a keyframe comes into use, so that replays agree; 0: as soon
-    as it is ready, which is for live use. A schedule of `Recorded` decisions swaps where they did.
-    worker: where asynchronous keyframes are computed; default: one of its own. Segmenters of one backend must share it.
+    A stream's first keyframe is always waited for, and no asynchronous one begins while another is computed. A new
+    stream begins when the stamp goes back or further ahead than `max_stamp_gap_s`, and with another size or encoding;
+    equal stamps do not begin one, nor does a zero stamp, which says nothing.
 
-    `labels` are the names and colours of the ids in the masks.
-    The same frames give the same bytes on the same machine, versions and thread count; but not in "async" with a
-    `swap_after` of 0. Raises ValueError for an unknown mode or alignment, an impossible input size, gap or swap.
+    The same frames give the same bytes on the same machine, versions and thread count, where the options say
+    `is_repeatable`.
+
+    Args:
+        backend: Where the network runs. It may serve several segmenters, one call at a time.
+        options: What was chosen for the stream; it has the defaults of the node and of the command line.
+        schedule: A schedule of one's own in place of the one that the options describe.
+        worker: Where asynchronous keyframes are computed; by default a thread of the segmenter's own. Segmenters of
+            one backend must share it.
+
+    Attributes:
+        labels: Names and colours of the ids in the masks.
+        schedule: May be exchanged between two frames.
+
+    Raises:
+        ValueError: The options contradict each other, or the input size does not fit the backbone.
     """
 
     def __init__(
         self,
         backend: Backend,
+        options: StreamOptions = StreamOptions(),  # noqa: B008
         schedule: Schedule | None = None,
-        mode: Mode = "causal",
-        input_size: tuple[int, int] | None = None,
-        max_stamp_gap_s: float = 2.0,
-        align: Align = "none",
-        keyframe_mode: KeyframeMode = "sync",
-        swap_after: int = 0,
         worker: KeyframeWorker | None = None,
     ) -> None:
         config = backend.config
-        for name, value, known in (
-            ("mode", mode, MODES),
-            ("align", align, ALIGNMENTS),
-            ("keyframe_mode", keyframe_mode, KEYFRAME_MODES),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-        if keyframe_mode == "async" and mode != "causal":
-            raise ValueError(f"keyframe_mode is 'async' in mode {mode!r}; expected mode 'causal'")
-        if swap_after < 0:
-            raise ValueError(f"swap_after is {swap_after}; expected 0 (when ready) or a number of frames")
-        if not max_stamp_gap_s > 0:
-            raise ValueError(f"max_stamp_gap_s is {max_stamp_gap_s}; expected more than 0 seconds")
-        check_input_size(input_size, config.size_multiple)
+        is_async = options.keyframe_mode == "async"
+        if is_async and options.mode != "causal":
+            raise ValueError(f"keyframe_mode is 'async' in mode {options.mode!r}; expected mode 'causal'")
+        check_input_size(options.input_size, config.size_multiple)
         self.labels = labels_for(config.num_classes, config.label_set, config.class_names, config.palette)
         self.backend = backend
-        self.schedule = schedule or FixedInterval(5)
-        self.mode = mode
-        self.input_size = input_size
-        self.max_stamp_gap_s = max_stamp_gap_s
-        self.align = align
-        self.swap_after = swap_after
-        self._owns_worker = keyframe_mode == "async" and worker is None
-        self._worker = (worker or KeyframeWorker(backend)) if keyframe_mode == "async" else None
+        self.options = options
+        self.schedule = schedule or options.create_schedule()
+        self._aligns = options.align != "none" and options.mode != "full"
+        self._owns_worker = is_async and worker is None
+        self._worker = (worker or KeyframeWorker(backend)) if is_async else None
         self._coming: ComingKeyframe | None = None
         self._pushed = 0
         self._forced = False
@@ -165,7 +144,7 @@ class StreamSegmenter:
         image = np.zeros((*self.network_size(height, width), 3), np.uint8)
         shallow = self.backend.encode_shallow(image)
         common = self.backend.encode_common(shallow)
-        if self.align != "none":
+        if self._aligns:
             common = self.backend.align(common, Motion(None).grid(self._grid_size(image.shape[:2])))
         if self.schedule.needs_change:
             self.backend.change(shallow, shallow)
@@ -181,7 +160,7 @@ class StreamSegmenter:
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) of the network's input for frames of this size."""
         config = self.backend.config
-        return self.input_size or network_size(height, width, config.input_size, config.size_multiple)
+        return self.options.input_size or network_size(height, width, config.input_size, config.size_multiple)
 
     def _push(self, frame: Frame, confidence: bool, keyframes_elsewhere: int) -> list[Segmentation]:
         number = self._pushed
@@ -198,7 +177,7 @@ class StreamSegmenter:
         waiting = self._decide(waiting, keyframes_elsewhere)
         self._index += 1
         self._last = frame
-        if not waiting.decision.is_keyframe and self.mode == "bidirectional":
+        if not waiting.decision.is_keyframe and self.options.mode == "bidirectional":
             self._waiting.append(waiting)
             return results
 
@@ -219,7 +198,7 @@ class StreamSegmenter:
         with _timed(waiting.stage_ms, "shallow"):
             shallow = self.backend.encode_shallow(image)
         grey = None
-        if self.mode != "full" and self.align != "none":
+        if self._aligns:
             with _timed(waiting.stage_ms, "motion"):
                 grey = small_grey(image)
         return replace(waiting, shallow=shallow, grey=grey)
@@ -231,8 +210,8 @@ class StreamSegmenter:
             return waiting
         if isinstance(self.schedule, Recorded):
             due = self.schedule.keyframe_in_use(waiting.number) == coming.number
-        elif self.swap_after:
-            due = waiting.index - coming.index >= self.swap_after
+        elif self.options.swap_after:
+            due = waiting.index - coming.index >= self.options.swap_after
         else:
             due = coming.is_ready
         if not due:
@@ -253,13 +232,13 @@ class StreamSegmenter:
         ahead_s = _seconds(last.stamp_ns, frame.stamp_ns)
         if ahead_s < 0:
             return "stamp went back"
-        if ahead_s > self.max_stamp_gap_s:
+        if ahead_s > self.options.max_stamp_gap_s:
             return "stamp gap"
         return ""
 
     def _decide(self, waiting: _Waiting, keyframes_elsewhere: int) -> _Waiting:
         """Whether the frame is a keyframe, and why."""
-        if self.mode == "full":
+        if self.options.mode == "full":
             self._forced = False
             return replace(waiting, decision=Decision(True, "full" if waiting.index else self._start_reason))
         if self._coming is not None:
@@ -276,7 +255,7 @@ class StreamSegmenter:
                 change = self._change_since(last, waiting.shallow) if self.schedule.needs_change else None
             situation = replace(situation, change=change, keyframe_index=last.index, keyframe_stamp_ns=last.stamp_ns)
         decision = self.schedule.decide(situation)
-        if last is None and (self.mode == "causal" or decision.is_keyframe):
+        if last is None and (self.options.mode == "causal" or decision.is_keyframe):
             decision = Decision(True, self._start_reason)
         elif self._forced:
             decision = Decision(True, "forced")
@@ -299,7 +278,7 @@ class StreamSegmenter:
         """Whether the worker has a keyframe of another stream, or of one that was given up, on its hands."""
         if self._worker is None or not self._worker.is_busy:
             return False
-        if self.swap_after or isinstance(self.schedule, Recorded):
+        if self.options.swap_after or isinstance(self.schedule, Recorded):
             self._worker.wait()  # a replay takes the same keyframes however long they take
             return False
         return True
@@ -356,7 +335,7 @@ class StreamSegmenter:
 
     def _aligned(self, waiting: _Waiting, keyframe: Keyframe) -> Any:
         """The keyframe's common feature, where it lies in this frame."""
-        if self.align == "none" or keyframe.index == waiting.index or keyframe.motion is None:
+        if keyframe.index == waiting.index or keyframe.motion is None:
             return keyframe.common
         with _timed(waiting.stage_ms, "motion"):
             motion = self._motion(waiting, keyframe)

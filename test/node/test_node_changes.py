@@ -20,7 +20,7 @@ from dcfm_ros.node.parameter_table import PARAMETERS
 CHANGES: dict[str, Any] = {
     "schedule_threshold": 0.5,
     "schedule_min_interval": 2,
-    "schedule_max_age": 1.0,
+    "schedule_max_age_s": 1.0,
     "keyframe_interval": 2,
     "schedule": "adaptive",
     "output_size": [3, 4],

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fake_backend import stream_of
 
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.deploy.exported import Exported, new_folder, write_document
@@ -20,7 +21,7 @@ from dcfm_ros.deploy.onnx_graphs import onnx_graphs
 from dcfm_ros.deploy.parts import Parts, inference_parts
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import create_model, load_weights, save_weights
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import FixedInterval
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
@@ -200,5 +201,5 @@ def test_the_precision_that_auto_means_keeps_the_masks_of_a_street() -> None:
 
 
 def _masks(backend: Backend, frames: list[Frame]) -> list[np.ndarray]:
-    segmenter = StreamSegmenter(backend, FixedInterval(2), input_size=(240, 320), align="none")
+    segmenter = stream_of(backend, FixedInterval(2), input_size=(240, 320), align="none")
     return [result.mask for frame in frames for result in segmenter.push(frame)]

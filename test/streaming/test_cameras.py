@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from fake_backend import FakeBackend, frame
+from fake_backend import FakeBackend, frame, stream_of
 
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import FixedInterval
 from dcfm_ros.streaming.cameras import CameraGroup
 from dcfm_ros.streaming.schedules import Recorded
 
@@ -15,7 +15,7 @@ NAMES = ("front", "left", "right")
 
 
 def group(backend: FakeBackend, interval: int = 5) -> CameraGroup:
-    return CameraGroup({name: StreamSegmenter(backend, FixedInterval(interval)) for name in NAMES})
+    return CameraGroup({name: stream_of(backend, FixedInterval(interval)) for name in NAMES})
 
 
 def values(number: int) -> dict[str, int]:
@@ -57,7 +57,7 @@ def test_a_recorded_run_is_followed_whatever_the_turns() -> None:
     rounds = [live.push({name: frame(v) for name, v in values(n).items()}).results for n in range(8)]
     backend = FakeBackend()
     records = {name: Recorded.of(results[name][0] for results in rounds) for name in NAMES}
-    replay = CameraGroup({name: StreamSegmenter(backend, record) for name, record in records.items()})
+    replay = CameraGroup({name: stream_of(backend, record) for name, record in records.items()})
     again = keyframes(replay, 8)
     assert again == [{n for n, (result,) in results.items() if result.is_keyframe} for results in rounds]
     assert again[3:6] == [{"front"}, {"left"}, {"right"}]
@@ -85,6 +85,6 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="there are no cameras"):
         CameraGroup({})
     with pytest.raises(ValueError, match="have 2 backends; expected one for all"):
-        CameraGroup({name: StreamSegmenter(FakeBackend()) for name in ("front", "left")})
+        CameraGroup({name: stream_of(FakeBackend()) for name in ("front", "left")})
     with pytest.raises(ValueError, match="there is no camera 'rear'; expected one of front, left, right"):
         group(FakeBackend()).push({"rear": frame(0)})

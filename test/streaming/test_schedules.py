@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_ros.streaming import Schedule, Situation, create_schedule
-from dcfm_ros.streaming.schedules import SCHEDULES, Adaptive, Bounded, FixedInterval, MaxAge
+from dcfm_ros.streaming import Schedule, Situation, StreamOptions
+from dcfm_ros.streaming.options import SCHEDULES
+from dcfm_ros.streaming.schedules import Adaptive, Bounded, FixedInterval, MaxAge
 
 SECOND = 1_000_000_000
 
@@ -76,28 +77,20 @@ def test_no_keyframe_lies_outside_the_bounds(low: int, more: int, values: list[f
 
 
 def test_every_schedule_has_a_name() -> None:
-    made = {
-        "fixed": FixedInterval(7),
-        "max_age": MaxAge(0.4),
-        "adaptive": Bounded(Adaptive(0.03), max_age_s=0.4),
-    }
+    made = {"fixed": FixedInterval(7), "max_age": MaxAge(0.4), "adaptive": Bounded(Adaptive(0.03), max_age_s=0.4)}
     for name in SCHEDULES:
-        schedule = create_schedule(
-            name,
-            interval=7,
-            max_age_s=0.0 if name == "fixed" else 0.4,
-            threshold=0.03,
-        )
-        assert schedule == made[name]
-    assert create_schedule("adaptive", min_interval=3) == Bounded(Adaptive(0.06), 3)
+        age_s = 0.0 if name == "fixed" else 0.4
+        options = StreamOptions(schedule=name, keyframe_interval=7, schedule_max_age_s=age_s, schedule_threshold=0.03)
+        assert options.create_schedule() == made[name]
+    bounded = StreamOptions(schedule="adaptive", schedule_min_interval=3)
+    assert bounded.create_schedule() == Bounded(Adaptive(0.06), 3)
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: create_schedule("sometimes"), "schedule is 'sometimes'; expected one of fixed, max_age"),
-        (lambda: create_schedule("max_age"), "largest keyframe age is 0.0; expected more than 0"),
-        (lambda: create_schedule("adaptive", threshold=0), "threshold of change is 0; expected more than 0"),
+        (lambda: StreamOptions(schedule="max_age").create_schedule(), "largest keyframe age is 0.0; expected more"),
+        (lambda: Adaptive(0), "threshold of change is 0; expected more than 0"),
         (lambda: Bounded(FixedInterval(1), 0), "smallest keyframe interval is 0"),
         (lambda: Bounded(FixedInterval(1), max_age_s=-1), "largest keyframe age is -1"),
         (lambda: MaxAge(float("nan")), "largest keyframe age is nan"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fake_backend import stream_of
 
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.imaging.frame import Frame
@@ -37,7 +38,7 @@ class Network:
         return ((torch.from_numpy(picture.pixels).permute(2, 0, 1) / 255 - mean) / std)[None]
 
     def segmenter(self, interval: int = 3, mode: str = "causal") -> StreamSegmenter:
-        return StreamSegmenter(self.backend, FixedInterval(interval), mode, input_size=(64, 96))
+        return stream_of(self.backend, FixedInterval(interval), mode=mode, input_size=(64, 96))
 
 
 @pytest.fixture(scope="module", params=DEVICES)
