@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.streaming.result import Segmentation
-from dcfm_ros.streaming.schedules import InTurn, Recorded, Schedule
+from dcfm_ros.streaming.schedules import Schedule
 from dcfm_ros.streaming.segmenter import StreamSegmenter
 
 
@@ -35,12 +35,12 @@ class CameraGroup:
             raise ValueError(f"the cameras {', '.join(segmenters)} have {len(backends)} backends; expected one for all")
         self.segmenters = dict(segmenters)
         for segmenter in self.segmenters.values():
-            segmenter.schedule = self._in_turn(segmenter.schedule)
+            segmenter.schedule = segmenter.schedule.in_turn()
 
     def follow(self, schedule: Schedule) -> None:
         """Give all cameras another schedule, from their next frames on."""
         for segmenter in self.segmenters.values():
-            segmenter.schedule = self._in_turn(schedule)
+            segmenter.schedule = schedule.in_turn()
 
     def push(self, frames: Mapping[str, Frame], confidence: Collection[str] = ()) -> Round:
         """The next frame of some cameras, at most one of each. One that fails begins a new stream, alone.
@@ -63,8 +63,3 @@ class CameraGroup:
             done.results[name] = results
             taken += sum(result.is_keyframe for result in results)
         return done
-
-    def _in_turn(self, schedule: Schedule) -> Schedule:
-        if isinstance(schedule, Recorded):  # whose turns were taken when it was recorded
-            return schedule
-        return InTurn(schedule)

@@ -64,6 +64,16 @@ class Schedule(ABC):
     def decide(self, situation: Situation) -> Decision:
         """Before the first keyframe of a causal stream the answer does not matter: its first frame is one."""
 
+    def keyframe_in_use(self, number: int) -> int | None:
+        """Number of the keyframe that the mask of frame `number` is to be made from, where asynchronous keyframes are
+        computed; None, as most schedules have it, leaves that to the stream's `swap_after`.
+        """
+        return None
+
+    def in_turn(self) -> Schedule:
+        """This schedule for one of several cameras on a device, whose keyframes take turns."""
+        return InTurn(self)
+
 
 @dataclass(frozen=True)
 class FixedInterval(Schedule):
@@ -138,14 +148,27 @@ class Adaptive(Schedule):
 
 
 @dataclass(frozen=True)
-class Bounded(Schedule):
+class _Around(Schedule):
+    """Another schedule, whose decisions are changed."""
+
+    schedule: Schedule
+
+    @property
+    def needs_change(self) -> bool:
+        return self.schedule.needs_change
+
+    def keyframe_in_use(self, number: int) -> int | None:
+        return self.schedule.keyframe_in_use(number)
+
+
+@dataclass(frozen=True)
+class Bounded(_Around):
     """Another schedule within bounds.
 
     min_interval: no keyframe is nearer to the last than so many frames. max_age_s: none gets older than this, by
     stamps; 0 is no bound. Raises ValueError for a min_interval below 1 and a max_age_s below 0.
     """
 
-    schedule: Schedule
     min_interval: int = 1
     max_age_s: float = 0.0
 
@@ -154,10 +177,6 @@ class Bounded(Schedule):
             raise ValueError(f"the smallest keyframe interval is {self.min_interval}; expected at least 1")
         if not self.max_age_s >= 0:
             raise ValueError(f"the largest keyframe age is {self.max_age_s}; expected 0 (no bound) or more seconds")
-
-    @property
-    def needs_change(self) -> bool:
-        return self.schedule.needs_change
 
     def decide(self, situation: Situation) -> Decision:
         if situation.keyframe_index is not None:
@@ -171,16 +190,10 @@ class Bounded(Schedule):
 
 
 @dataclass(frozen=True)
-class InTurn(Schedule):
+class InTurn(_Around):
     """Another schedule, for one of several cameras on a device: a keyframe that is due waits a frame where another took
     one in the same round, so that not all fall on one.
     """
-
-    schedule: Schedule
-
-    @property
-    def needs_change(self) -> bool:
-        return self.schedule.needs_change
 
     def decide(self, situation: Situation) -> Decision:
         decision = self.schedule.decide(situation)
@@ -192,7 +205,7 @@ class InTurn(Schedule):
 @dataclass(frozen=True)
 class Recorded(Schedule):
     """What another run decided, by the number of the frame: whether it was a keyframe, and from which keyframe on its
-    mask was made. A segmenter with this schedule also swaps keyframes in where that run did.
+    mask was made. A segmenter with this schedule also takes keyframes into use where that run did.
     """
 
     keyframes: Mapping[int, bool]
@@ -209,8 +222,12 @@ class Recorded(Schedule):
         return Decision(is_keyframe, "recorded" if is_keyframe else "reused")
 
     def keyframe_in_use(self, number: int) -> int:
-        """The number of the keyframe that a frame's mask was made from. Raises ValueError for a frame not recorded."""
+        """The one that the frame's mask was made from. Raises ValueError for a frame not recorded."""
         return self._recorded(self.in_use, number)
+
+    def in_turn(self) -> Schedule:
+        """Itself: turns were taken when it was recorded."""
+        return self
 
     def _recorded(self, record: Mapping[int, Any], number: int) -> Any:
         if number not in record:

@@ -22,8 +22,8 @@ def live(backend: FakeBackend, interval: int = 2) -> StreamSegmenter:
 
 
 def wait_until_idle(segmenter: StreamSegmenter) -> None:
-    assert segmenter._worker is not None
-    segmenter._worker.wait()
+    assert segmenter._keyframes._worker is not None
+    segmenter._keyframes._worker.wait()
 
 
 def test_the_stream_goes_on_with_the_last_feature_until_the_new_one_is_there() -> None:
