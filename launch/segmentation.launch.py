@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -56,6 +57,9 @@ def generate_launch_description() -> LaunchDescription:
                 "bag", "", "Bag to play once the node is active; the node goes on when it has ended. Empty: none."
             ),
             _argument("rviz", "false", "Show the image, the overlay and the classes in RViz.", _SWITCH),
+            _argument(
+                "foxglove", "false", "Start foxglove_bridge beside the node, for Foxglove to connect to.", _SWITCH
+            ),
             _argument("log_level", "info", "debug, info, warn, error or fatal."),
             _argument(
                 "dds_profile",
@@ -83,6 +87,7 @@ def _actions(context: LaunchContext) -> list[SetEnvironmentVariable | RegisterEv
         *([_bag(arguments, segmentation)] if arguments["bag"] else []),
         segmentation,
         *([_rviz(arguments, cameras, remappings)] if _is_true(arguments["rviz"]) else []),
+        *([_foxglove(arguments)] if _is_true(arguments["foxglove"]) else []),
     ]
 
 
@@ -199,6 +204,23 @@ def _rviz(arguments: Mapping[str, str], cameras: list[str], remappings: list[tup
             (_RVIZ_IMAGE, image),
             *((f"/segmentation/{picture}", f"{folder}/{picture}") for picture in _RVIZ_PICTURES),
         ],
+        parameters=[time] if time else [],
+        output="screen",
+    )
+
+
+def _foxglove(arguments: Mapping[str, str]) -> Node:
+    """The bridge that Foxglove connects to, at ws://<robot>:8765; config/foxglove_layout.json is the layout for it."""
+    try:
+        get_package_prefix("foxglove_bridge")
+    except PackageNotFoundError:
+        raise ValueError(
+            "foxglove: the package foxglove_bridge is not installed; apt install ros-$ROS_DISTRO-foxglove-bridge"
+        ) from None
+    time = _time(arguments)
+    return Node(
+        package="foxglove_bridge",
+        executable="foxglove_bridge",
         parameters=[time] if time else [],
         output="screen",
     )

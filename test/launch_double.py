@@ -119,6 +119,15 @@ class LifecycleNode(Node):
         super().__init__(name=name, namespace=namespace, **node)
 
 
+class PackageNotFoundError(KeyError):
+    """A package that is not in the ament index."""
+
+
+def get_package_prefix(package_name: str) -> str:
+    """Where a package is installed: nowhere."""
+    raise PackageNotFoundError(package_name)
+
+
 class OnStateTransition:
     """What is to begin when a lifecycle node comes into a state."""
 
@@ -132,7 +141,9 @@ class OnStateTransition:
 
 def modules() -> dict[str, ModuleType]:
     """The modules that a launch file imports, by name."""
-    contents: dict[str, list[type]] = {
+    contents: dict[str, list[Any]] = {
+        "ament_index_python": [],
+        "ament_index_python.packages": [PackageNotFoundError, get_package_prefix],
         "launch": [LaunchContext, LaunchDescription],
         "launch.actions": [
             DeclareLaunchArgument,

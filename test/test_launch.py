@@ -213,6 +213,21 @@ def test_the_dds_profile_is_set_when_asked_for(launch: Launch) -> None:
     assert all(PROFILE.samefile(os.environ[name]) for name in PROFILE_VARIABLES)
 
 
+def test_foxglove_gets_a_bridge_beside_the_node(
+    launch_file: ModuleType, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch_file, "get_package_prefix", lambda name: f"/opt/ros/{name}")
+    launched = launch(foxglove="true", use_sim_time="true")
+    bridge = launched["foxglove_bridge"]
+    assert (bridge["package"], bridge["parameters"]) == ("foxglove_bridge", [{"use_sim_time": True}])
+    assert list(launched) == ["segmentation_node", "foxglove_bridge"]
+
+
+def test_without_the_bridge_nothing_starts_and_the_way_to_it_is_said(launch: Launch) -> None:
+    with pytest.raises(ValueError, match=r"foxglove_bridge is not installed; apt install ros-\S+-foxglove-bridge"):
+        launch(foxglove="true")
+
+
 @pytest.mark.parametrize("name", PROFILE_VARIABLES)
 def test_the_dds_profile_never_replaces_a_users_own(launch: Launch, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "/mine.xml")
@@ -222,7 +237,7 @@ def test_the_dds_profile_never_replaces_a_users_own(launch: Launch, monkeypatch:
     }
 
 
-@pytest.mark.parametrize("name", ["dds_profile", "input_transport", "respawn", "rviz", "use_sim_time"])
+@pytest.mark.parametrize("name", ["dds_profile", "foxglove", "input_transport", "respawn", "rviz", "use_sim_time"])
 def test_a_wrong_choice_is_an_error(launch: Launch, name: str) -> None:
     with pytest.raises(RuntimeError, match=rf"{name}.*maybe"):
         launch(**{name: "maybe"})

@@ -16,17 +16,19 @@ import click
 import torch
 from rich.console import Console
 
-from dcfm_ros.cli.bench_machine import device_name, peak_memory_mb, versions
+from dcfm_ros.cli.bench_machine import device_name, peak_memory_mb
 from dcfm_ros.cli.bench_network import Drive, Eager, measure, published
 from dcfm_ros.cli.bench_recording import recording_table
 from dcfm_ros.cli.bench_streams import measure_streams
 from dcfm_ros.cli.bench_tables import budget_line, network_table, pushes_table, stages_table, streams_table
-from dcfm_ros.cli.options import SizeType, stream_option
+from dcfm_ros.cli.options import stream_option
 from dcfm_ros.cli.passes import Source, run_pass
+from dcfm_ros.cli.sizes import SizeType
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size
 from dcfm_ros.imaging.motion import Align
+from dcfm_ros.machine.libraries import versions
 from dcfm_ros.model import DCFM, create_model, load_weights, save_weights
 from dcfm_ros.recordings.writers import BagWriter
 from dcfm_ros.streaming.backends.base import PRECISIONS, Backend

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import resource
 import sys
 
-from dcfm_ros.streaming.hardware import hardware_name
-
-_LIBRARIES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "opencv-python-headless", "numpy")
+from dcfm_ros.machine.hardware import hardware_name
 
 
 def device_name() -> str:
@@ -19,17 +15,6 @@ def device_name() -> str:
 
     cpu = f"{hardware_name()}, {os.cpu_count()} cores"
     return f"{torch.cuda.get_device_name()}, {cpu}" if torch.cuda.is_available() else cpu
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the libraries that are installed."""
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def peak_memory_mb() -> float:

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from dcfm_ros.cli.calibration import calibration_clips
-from dcfm_ros.cli.options import SizeType
+from dcfm_ros.cli.sizes import SizeType
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.deploy.calibration import Clip
 from dcfm_ros.deploy.exported import KINDS, Exported, ExportError, new_folder, write_document

@@ -11,24 +11,12 @@ from typing import Any
 
 import click
 
+from dcfm_ros.cli.sizes import SizeType
 from dcfm_ros.node.parameter_table import PARAMETERS, Parameter
 from dcfm_ros.streaming import StreamOptions
 from dcfm_ros.streaming.options import MODES, Choice, stream_choices
 
 _METAVARS = {"frames": "FRAMES", "s": "SECONDS"}
-
-
-class SizeType(click.ParamType):
-    """HEIGHTxWIDTH in pixels, as (height, width)."""
-
-    name = "HEIGHTxWIDTH"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        """Fails for anything else."""
-        height, _, width = str(value).partition("x")
-        if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-            self.fail(f"{value!r} is no size; expected a height and a width, like 360x480", parameter, context)
-        return int(height), int(width)
 
 
 def backend_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import Progress
 
-from dcfm_ros.cli.bench_machine import device_name, versions
+from dcfm_ros.cli.bench_machine import device_name
 from dcfm_ros.cli.fleet import over_a_fleet
 from dcfm_ros.cli.options import backend_options, stream_options
 from dcfm_ros.datasets.dataset import DatasetError
@@ -29,6 +29,7 @@ from dcfm_ros.evaluation.report.summary import summary
 from dcfm_ros.evaluation.report.writing import REPORT, write_report
 from dcfm_ros.evaluation.runs import check_classes
 from dcfm_ros.imaging.labels import LabelSet
+from dcfm_ros.machine.libraries import versions
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.streaming import FixedInterval, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend

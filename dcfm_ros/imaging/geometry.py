@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -66,14 +67,24 @@ def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
 def mask_to_size(mask: np.ndarray, size: Size) -> np.ndarray:
     """Class ids, (H, W) uint8, at `size` (height, width): each pixel takes the id at its centre, so none is invented.
 
-    A mask that has the size already comes back as it is.
+    A centre on the edge between two pixels takes the one behind it (to the right, below). OpenCV's own nearest pixels
+    differ there between 4.x and 5.0. A mask that has the size already comes back as it is.
     Raises ValueError when the mask is not (H, W) uint8, is empty, or a side of `size` is below 1.
     """
     check_mask(mask)
     _check_size(size)
     if mask.shape == tuple(size):
         return mask
-    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    rows, columns = (_nearest(source, target) for source, target in zip(mask.shape, size, strict=True))
+    if size[0] < mask.shape[0]:  # the axis that leaves less to do goes first
+        return mask.take(rows, 0).take(columns, 1)
+    return mask.take(columns, 1).take(rows, 0)
+
+
+@lru_cache(maxsize=16)
+def _nearest(source: int, target: int) -> np.ndarray:
+    """For each of `target` pixels of a side, the one of `source` that its centre lies in."""
+    return (2 * np.arange(target) + 1) * source // (2 * target)
 
 
 def _nearest_multiple(length: float, multiple: int) -> int:

@@ -17,6 +17,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_srvs.srv import SetBool, Trigger
 
+from dcfm_ros import __version__
+from dcfm_ros.machine.hardware import hardware_name, read_hardware
 from dcfm_ros.node.camera_input import CameraInput
 from dcfm_ros.node.camera_output import CameraOutput
 from dcfm_ros.node.diagnostics import CameraReport, Diagnostics
@@ -30,7 +32,6 @@ from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.node.worker import RejectedError
 from dcfm_ros.processes import end_with_parent
 from dcfm_ros.streaming.backends.select import free_devices
-from dcfm_ros.streaming.hardware import hardware_name, read_hardware
 
 _LOG_PERIOD_S = 5.0
 _CONFIGURE_WAIT_S = 10.0
@@ -91,6 +92,7 @@ class SegmentationNode(LifecycleNode):
         self.create_service(Trigger, "~/force_keyframe", self._on_force_keyframe)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         guard_services(self, lambda line: self._log("warning", line))
+        self.get_logger().info(f"dcfm_ros {__version__}")
 
     def start(self) -> bool:
         """Configure and activate, as `autostart` wants it. Whether the node is active."""
@@ -283,7 +285,8 @@ class SegmentationNode(LifecycleNode):
         engine, settings = self._engine, self._settings or read_settings(self, self._names)
         device = engine.backend.description if engine is not None else ""
         progress = engine.progress if engine is not None else ""
-        details = {"device": device, "enabled": str(settings.enabled).lower(), **read_hardware(settings.device)}
+        details = {"version": __version__, "device": device, "enabled": str(settings.enabled).lower()}
+        details |= read_hardware(settings.device)
         now = self.get_clock().now()
         between_cameras = "" if "" in self._names else self._problems.pop("", "")
         message = self._diagnostics.message(

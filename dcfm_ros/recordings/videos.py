@@ -34,7 +34,7 @@ class VideoRecording(Recording):
         self._given_rate = None if rate_hz is None else check_rate(rate_hz)
         with self._capture() as capture:
             if not capture.grab():
-                raise RecordingError(f"{path} is not a video that OpenCV can read")
+                raise RecordingError(f"{path} {_why_unreadable(capture)}")
 
     @cached_property
     def rate_hz(self) -> float:
@@ -88,6 +88,18 @@ class VideoRecording(Recording):
             yield capture
         finally:
             capture.release()
+
+
+def _why_unreadable(capture: cv2.VideoCapture) -> str:
+    """OpenCV's wheels open a container, and count its frames, of codecs that they cannot decode, such as AV1."""
+    told = int(capture.get(cv2.CAP_PROP_FOURCC)) if capture.isOpened() else 0
+    codec = max(told, 0).to_bytes(4, "little").decode("ascii", "replace").strip("\0 ")
+    if not (codec and codec.isprintable()):
+        return "is not a video that OpenCV can read"
+    return (
+        f"is a video of the codec {codec}, of which OpenCV {cv2.__version__} decodes no frame; expected one that it "
+        "decodes: ffmpeg -i IN -c:v libx264 OUT.mp4"
+    )
 
 
 class _Clock:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dcfm_ros.cli.bench_machine import device_name, peak_memory_mb, versions
+from dcfm_ros.cli.bench_machine import device_name, peak_memory_mb
+from dcfm_ros.machine.libraries import versions
 
 
 def test_the_machine_has_a_name_versions_and_memory() -> None:

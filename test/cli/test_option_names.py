@@ -45,6 +45,6 @@ def test_the_node_has_the_defaults_of_the_record() -> None:
         assert ROWS[name].default == ([0, 0] if default is None else default)
 
 
-@pytest.mark.parametrize("command", ["segment", "evaluate", "report", "curve", "bench", "export", "demo"])
+@pytest.mark.parametrize("command", ["segment", "evaluate", "report", "curve", "bench", "export", "demo", "doctor"])
 def test_no_command_has_another_name_for_such_a_choice(command: str) -> None:
     assert not SYNONYMS & {name for option in options_of(command).values() for name in option.opts}

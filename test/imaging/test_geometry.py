@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dcfm_ros.imaging.encodings import to_rgb
@@ -145,6 +148,18 @@ def test_mask_to_size_takes_the_id_at_each_centre() -> None:
     large = noise(9, 12)
     np.testing.assert_array_equal(mask_to_size(large, (3, 4)), large[1::3, 1::3])
     assert mask_to_size(mask, (3, 4)) is mask
+
+
+@settings(deadline=None)
+@given(source=st.integers(1, 2000), target=st.integers(1, 2000))
+@example(1280, 480)  # every third centre lies on an edge: versions of OpenCV differ there
+@example(360, 250)
+def test_mask_to_size_takes_the_same_pixels_whatever_the_version_of_opencv(source: int, target: int) -> None:
+    mask = noise(1, source)
+    centres = [Fraction(2 * index + 1, 2) * source / target for index in range(target)]
+    expected = mask[:, [math.floor(centre) for centre in centres]]
+    np.testing.assert_array_equal(mask_to_size(mask, (1, target)), expected)
+    np.testing.assert_array_equal(mask_to_size(mask.T, (target, 1)), expected.T)
 
 
 def test_bad_masks_and_sizes_are_refused() -> None:

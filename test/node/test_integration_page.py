@@ -41,14 +41,6 @@ def test_the_node_has_what_the_page_sets(camera: str, name: str, value: Any) -> 
     assert not parameter.problem_with(value)
 
 
-def test_nav2_is_told_classes_that_the_weights_have() -> None:
-    (costmap,) = [block["local_costmap"]["local_costmap"] for block in BLOCKS if "local_costmap" in block]
-    source = costmap["ros__parameters"]["semantic_layer"]["front"]
-    named = [name for kind in source["class_types"] for name in source[kind]["classes"]]
-    assert len(named) == len(set(named))
-    assert set(named) <= set(CAMVID.names)
-
-
 def test_autoware_is_told_to_remove_the_first_class() -> None:
     (given,) = [given for given in OURS if "run_length_mask" in given]
     assert CAMVID.names[9] == "pedestrian"  # where Autoware has its road

@@ -12,6 +12,7 @@ import pytest
 from node_in_process import pixels
 from node_process import Camera, NodeProcess, own_domain, running
 
+from dcfm_ros import __version__
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.imaging.overlay import colorize
 from dcfm_ros.node.segmentation_node import main
@@ -27,6 +28,7 @@ def test_a_node_segments_until_a_signal_ends_it_without_a_trace(
         assert node.stop(how) == 0, node.output
         assert time.monotonic() - began < 10
         assert "Traceback" not in node.output
+        assert f"dcfm_ros {__version__}" in node.output
 
 
 def check_an_answer(camera: Camera) -> None:

@@ -89,6 +89,30 @@ def test_split_ros1_bags_are_one_recording(tmp_path: Path, frames: list[Frame]) 
     assert find_recordings(tmp_path / "fleet") == [drive]
 
 
+@pytest.mark.parametrize("parts", [((0, 2, 4), (1, 3, 5)), ((0, 5), (1, 2), (3, 4)), ((0,), (), (1, 2, 3, 4, 5))])
+@pytest.mark.parametrize("kind", ["sqlite3", "mcap", "ROS 1"])
+def test_files_of_a_bag_that_overlap_in_time_are_read_in_the_order_of_receipt(
+    tmp_path: Path, frames: list[Frame], kind: str, parts: tuple[tuple[int, ...], ...]
+) -> None:
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    names = []
+    for number, part in enumerate(parts):
+        some = [frames[index] for index in part]
+        if kind == "ROS 1":
+            if some:
+                write_ros1(drive / f"drive_{number}.bag", some)
+            continue
+        written = write_bag(tmp_path / f"part{number}", some, kind)  # type: ignore[arg-type]
+        (file,) = (path for path in written.iterdir() if path.suffix in (".db3", ".mcap"))
+        names.append(f"drive_{number}{file.suffix}")
+        file.rename(drive / names[-1])
+        (written / "metadata.yaml").rename(drive / "metadata.yaml")
+    if names:
+        rewrite(drive, lambda information: information.update(relative_file_paths=names))
+    assert_read(drive, frames)
+
+
 @pytest.mark.parametrize("name", ["run:1", "a#b%20c?d"])
 def test_the_name_of_a_videos_folder_says_nothing(
     tmp_path: Path, frames: list[Frame], monkeypatch: pytest.MonkeyPatch, name: str

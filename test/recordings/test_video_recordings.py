@@ -120,6 +120,20 @@ def test_file_that_is_no_video(tmp_path, content):
         open_recording(path)
 
 
+def test_a_codec_that_opencv_does_not_decode_is_named(tmp_path, make_frames):
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, 10) as writer:
+        for frame in make_frames():
+            writer.write(to_rgb(frame))
+    content = path.read_bytes()
+    assert content.count(b"stsd") == 1
+    at = content.index(b"stsd") + 16  # behind version, count and size: the codec of the samples
+    # Its details, which name MPEG-4 again, become a box that readers pass over.
+    path.write_bytes((content[:at] + b"av01" + content[at + 4 :]).replace(b"esds", b"free"))
+    with pytest.raises(RecordingError, match=r"clip\.mp4 is a video of the codec (av01|AV01), .* decodes no frame"):
+        open_recording(path)
+
+
 def test_video_has_no_topics(video):
     with pytest.raises(RecordingError, match="has no topics"):
         open_recording(video, topic="/camera")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from typing import Any
@@ -36,7 +37,7 @@ _BLOCK_BYTES = 1 << 20
 class Bag:
     """A rosbag2 folder, with its metadata or without; a folder of the files that a ROS 1 bag was split into; or a file.
 
-    lose: told what cannot be read. Messages come in the order of receipt within each file, files in their own order.
+    lose: told what cannot be read. Messages come in the order of receipt, also where files overlap in time.
     """
 
     def __init__(self, path: Path, lose: Lose) -> None:
@@ -63,17 +64,16 @@ class Bag:
 
     def messages(self, wanted: Wanted) -> Iterator[RawMessage]:
         """The messages of the channels that are wanted."""
-        for file in self._files:
-            for message in file.messages(wanted):
-                if message.channel.encoding != "cdr" or message.data[:4] != _ZSTD_MAGIC:
-                    yield message
-                    continue
-                try:
-                    data = zstandard.ZstdDecompressor().decompressobj().decompress(message.data)
-                except zstandard.ZstdError as error:
-                    self._lose(f"a message on {message.channel.topic} at {message.received_ns} ns: {error}")
-                    continue
-                yield message._replace(data=data)
+        for message in _in_order(file.messages(wanted) for file in self._files):
+            if message.channel.encoding != "cdr" or message.data[:4] != _ZSTD_MAGIC:
+                yield message
+                continue
+            try:
+                data = zstandard.ZstdDecompressor().decompressobj().decompress(message.data)
+            except zstandard.ZstdError as error:
+                self._lose(f"a message on {message.channel.topic} at {message.received_ns} ns: {error}")
+                continue
+            yield message._replace(data=data)
 
     def _opened(self, file: Path) -> StorageFile | None:
         scratch = self._scratch / str(len(list(self._scratch.iterdir())))
@@ -99,6 +99,34 @@ _READERS: dict[str | None, Callable[[Path, Lose, Path], Any]] = {
     SQLITE: SqliteFile,
     MCAP: lambda file, lose, scratch: McapFile(file, lose),
 }
+
+
+def _in_order(files: Iterable[Iterator[RawMessage]]) -> Iterator[RawMessage]:
+    """The messages of files, each in the order of receipt, in that order over all; files come in the order they begin.
+
+    A file is begun when the one before it comes to its first message, so that of a thousand files only those that
+    overlap have a message in memory.
+    """
+    begun: list[tuple[int, int, RawMessage, Iterator[RawMessage]]] = []  # a heap: the earliest message first
+
+    def earliest() -> RawMessage:
+        _, number, message, rest = begun[0]
+        following = next(rest, None)
+        if following is None:
+            heapq.heappop(begun)
+        else:
+            heapq.heapreplace(begun, (following.received_ns, number, following, rest))
+        return message
+
+    for number, messages in enumerate(files):
+        first = next(messages, None)
+        if first is None:
+            continue
+        while begun and begun[0][0] <= first.received_ns:
+            yield earliest()
+        heapq.heappush(begun, (first.received_ns, number, first, messages))
+    while begun:
+        yield earliest()
 
 
 def _described(folder: Path, lose: Lose) -> tuple[Counter[str], list[Path]]:

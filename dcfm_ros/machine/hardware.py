@@ -30,6 +30,20 @@ def hardware_name(procfs: Path = Path("/proc")) -> str:
     return platform.processor() or platform.machine()
 
 
+def nvidia_driver(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> str:
+    """Return "driver 550.54.15" where the kernel drives an NVIDIA GPU, "Jetson" on one; empty where there is none.
+
+    A container sees the driver too, even where it was not given the GPU.
+    """
+    if any((sysfs / "class" / "devfreq" / name).exists() for name in _JETSON_GPUS):
+        return "Jetson"
+    with suppress(OSError, UnicodeDecodeError):
+        text = (procfs / "driver" / "nvidia" / "version").read_text()
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", text)
+        return f"driver {found[1]}" if found else "driver of an unknown version"
+    return ""
+
+
 def read_hardware(device: str, sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> dict[str, str]:
     """Numbers by what they are of, with their unit in the name; what cannot be read is not there. Raises nothing.
 

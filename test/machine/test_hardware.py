@@ -36,10 +36,10 @@ def write(root: Path, files: Mapping[str, str]) -> Path:
 @pytest.fixture
 def hardware(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module as at the start of a process: it initialises NVML once."""
-    monkeypatch.delitem(sys.modules, "dcfm_ros.streaming.hardware", raising=False)
+    monkeypatch.delitem(sys.modules, "dcfm_ros.machine.hardware", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setitem(sys.modules, "pynvml", None)  # not installed, wherever this runs
-    return importlib.import_module("dcfm_ros.streaming.hardware")
+    return importlib.import_module("dcfm_ros.machine.hardware")
 
 
 class Nvml(types.ModuleType):
@@ -245,6 +245,6 @@ def test_the_hardware_has_a_name(hardware: Any, tmp_path: Path, files: dict[str,
 
 
 def test_neither_torch_nor_ros_is_needed() -> None:
-    script = "import sys; import dcfm_ros.streaming.hardware; print({'torch', 'rclpy', 'pynvml'} & set(sys.modules))"
+    script = "import sys; import dcfm_ros.machine.hardware; print({'torch', 'rclpy', 'pynvml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, "set()"), done.stderr
