@@ -82,10 +82,10 @@ def evaluate(
     Sparse labels would meet few distances in such a run. Instead each labelled frame is met once for each distance
     from 0 to the keyframe interval - 1 by a stream of its own, whose keyframe lies exactly so many frames before it, as
     far as the frames before it are there without a gap. The scores are over all of these alike: an ordinary run meets
-    each distance equally often. In bidirectional mode the next keyframe lies an interval after the
-    first, and where the clip ends before, the first one is used alone, as at the end of every bidirectional stream:
-    at an interval of 2 this is the authors' protocol for Cityscapes. In full mode nothing but labelled frames is run.
-    Another schedule than the fixed interval makes ordinary runs of sparse labels too.
+    each distance equally often. In bidirectional mode the next keyframe lies an interval after the first, and where the
+    clip ends before, the first one is used alone, as at the end of every bidirectional stream: at an interval of 2 this
+    is the authors' protocol for Cityscapes. In full mode nothing but labelled frames is run. Another schedule than the
+    fixed interval makes ordinary runs of sparse labels too.
 
     disturb: what is done to each (H, W, 3) uint8 RGB picture before. advance: called `steps` times.
     against: "full" holds masks against those of the same network run in full on every frame, in ordinary runs, and

@@ -19,15 +19,8 @@ def test_masks_are_the_same_on_any_number_of_jobs_and_nothing_is_done_twice(
     called: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fleet, out = write_fleet(tmp_path / "fleet", FRAMES), tmp_path / "out"
-    options = [
-        *with_small_network(tmp_path),
-        "--save",
-        "masks,csv",
-        "--keyframe-interval",
-        "3",
-        "--input-size",
-        "64x96",
-    ]
+    options = [*with_small_network(tmp_path), "--save", "masks,csv", "--keyframe-interval", "3"]
+    options += ["--input-size", "64x96"]
     alone = segmented_alone(called, fleet, tmp_path / "alone", [*options, "--num-threads", "1"])
     assert len({mask for name in NAMES for mask in alone[name].values()}) > FRAMES
     with monkeypatch.context() as patch:
