@@ -126,7 +126,7 @@ class SegmentationNode(LifecycleNode):
             return self._cannot_be_configured(self._broken)
         self._autostart.leave()
         self._problems.clear()
-        self.get_logger().info(f"{engine.backend.config.name}, {engine.backend.description}, {settings.mode}")
+        self.get_logger().info(f"{engine.backend.config.name}, {engine.backend.description}, {settings.stream.mode}")
         if engine.backend.selection:
             self.get_logger().info(f"this backend is {engine.backend.selection}")
         if engine.progress:

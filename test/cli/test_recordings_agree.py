@@ -26,7 +26,7 @@ Call = Callable[..., CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return [*with_small_network(tmp_path_factory.mktemp("weights")), "--device", "cpu", "--threads", "1"]
+    return [*with_small_network(tmp_path_factory.mktemp("weights")), "--device", "cpu", "--num-threads", "1"]
 
 
 @pytest.fixture(scope="module")
