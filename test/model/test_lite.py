@@ -102,7 +102,6 @@ def test_each_size_is_a_backbone_of_own_configurations(size: str) -> None:
     [
         ("efficientnet_lite0", "fine", 0, 96, (16, 24)),  # no width: as wide as F_co
         ("efficientnet_lite0", "ffm", 64, 96, (8, 12)),
-        ("efficientnet_lite0", "add", 64, 96, (8, 12)),
         ("resnet18", "fine", 24, 24, (16, 24)),
     ],
 )

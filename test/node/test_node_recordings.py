@@ -25,7 +25,7 @@ INPUTS: dict[str, Callable[[Path], Path]] = RECORDINGS | {f"folder {name}": make
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return [*with_small_network(tmp_path_factory.mktemp("weights")), "--device", "cpu", "--threads", "1"]
+    return [*with_small_network(tmp_path_factory.mktemp("weights")), "--device", "cpu", "--num-threads", "1"]
 
 
 @pytest.fixture(scope="module")
