@@ -55,7 +55,7 @@ ONLY_IN = {
     "onnxruntime": ("deploy.quantise", "streaming.backends.onnxruntime_backend"),
     "openvino": ("deploy.openvino_files", "streaming.backends.openvino_backend"),
     "tensorrt": ("deploy", "streaming.backends"),
-    "pynvml": ("machine.hardware", "cli"),
+    "pynvml": ("machine.hardware",),
     "triton": ("streaming.backends.triton_decide",),
     "safetensors": ("model", "training"),
     "cv2": ("imaging", "streaming", "recordings", "datasets", "evaluation", "training", "node", "cli"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +15,10 @@ from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size
 from dcfm_ros.imaging.motion import Align
 from dcfm_ros.model import DCFM, ModelConfig, model_config
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
+from dcfm_ros.streaming.options import KeyframeMode
 from dcfm_ros.streaming.result import STAGES
-from dcfm_ros.streaming.schedules import Budget
-from dcfm_ros.streaming.segmenter import KeyframeMode
 
 PACED_FRAMES = 201
 INTERVAL = 5
@@ -105,10 +105,11 @@ class Pushes:
     def interval_within(self, budget_ms: float) -> int | None:
         """The smallest keyframe interval whose mean push takes no longer; None where every one takes longer."""
         keyframe, other = self._means()
-        try:
-            return Budget(budget_ms, keyframe, min(keyframe, other)).interval
-        except ValueError:  # not even frames that are no keyframes are within it
+        if budget_ms >= keyframe:
+            return 1
+        if budget_ms <= other:
             return None
+        return math.ceil((keyframe - other) / (budget_ms - other))
 
     def percentiles(self) -> Iterator[tuple[str, str, float, float, float]]:
         """Kind of frame, "push" or stage, p50, p95, p99; stages that took no time are left out."""
@@ -188,8 +189,8 @@ class _Run:
         self._backend, self._drive, self._align = backend, drive, align
         self._size = drive.frames[0].height, drive.frames[0].width
         self._camera = drive.pictures[0].height, drive.pictures[0].width
-        self._full = StreamSegmenter(backend, mode="full", input_size=self._size)
-        self._causal = StreamSegmenter(backend, FixedInterval(3), input_size=self._size, align=align)
+        self._full = StreamSegmenter(backend, StreamOptions(mode="full", input_size=self._size))
+        self._causal = StreamSegmenter(backend, StreamOptions(keyframe_interval=3, input_size=self._size, align=align))
         self._stream = self._of_the_camera("sync")
         self._full_ms: list[float] = []
         self._other_ms: list[float] = []
@@ -252,13 +253,13 @@ class _Run:
 
     def _of_the_camera(self, keyframe_mode: KeyframeMode) -> StreamSegmenter:
         """A stream of the camera's pictures, which the network sees in their aspect with as many pixels as its own."""
-        return StreamSegmenter(
-            self._backend,
-            FixedInterval(INTERVAL),
+        options = StreamOptions(
+            keyframe_interval=INTERVAL,
             input_size=network_size(*self._camera, self._size, self._backend.config.size_multiple),
             align=self._align,
             keyframe_mode=keyframe_mode,
         )
+        return StreamSegmenter(self._backend, options)
 
     def _pushed(self, segmenter: StreamSegmenter, number: int) -> Push:
         frame = forth_and_back(self._drive.pictures, number, self._drive.rate_hz)

@@ -84,7 +84,7 @@ def budget_line(row: Row, pushes: Pushes, budget_ms: float) -> str:
 
 def streams_table(streams: Streams) -> Table:
     """What became of each camera's frames."""
-    how = f"{streams.keyframe_mode} keyframes{', in batches' if streams.batch else ''}"
+    how = f"{streams.keyframe_mode} keyframes"
     table = _table(f"{streams.cameras} cameras at {streams.rate_hz:g} Hz, K=5, {how}")
     _numbers(table, "camera", "processed", "dropped")
     for camera, (processed, dropped) in enumerate(zip(streams.processed, streams.dropped, strict=True)):

@@ -32,7 +32,13 @@ _WIDTHS = (60, 120)
 @click.option("--backend", default="auto", show_default=True, help="The backend that the node would be started with.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16, bf16 or int8.")
-@click.option("--threads", default=0, type=click.IntRange(0, 1024), help="CPU threads; 0: the backend's own choice.")
+@click.option(
+    "--num-threads",
+    "threads",
+    default=0,
+    type=click.IntRange(0, 1024),
+    help="CPU threads; 0: the backend's own choice.",
+)
 @click.option(
     "--camera",
     type=SizeType(),

@@ -51,7 +51,9 @@ class Agreement:
 @click.command()
 @click.argument("weights", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--format", "kind", type=click.Choice(tuple(KINDS)), default="onnx", show_default=True)
-@click.option("--size", type=SizeType(), help="Size of the network's input. Default: any, chosen when it runs.")
+@click.option(
+    "--input-size", "size", type=SizeType(), help="Size of the network's input. Default: any, chosen when it runs."
+)
 @click.option(
     "--ids-size", type=SizeType(), help="Size of the masks: adds a graph that makes them, for runtimes on a GPU."
 )

@@ -123,13 +123,13 @@ class Dataset(ABC):
             )
         return image, label
 
-    def check_labels(self) -> None:
+    def check_labels(self, frames: Sequence[tuple[Clip, int]] | None = None) -> None:
         """Read every label and its image, for what is wrong with the last to be known before hours of work on those
         before it.
 
-        Raises DatasetError as `read` does.
+        frames: those alone, as `labelled` gives them. Raises DatasetError as `read` does.
         """
-        labelled = self.labelled()
+        labelled = self.labelled() if frames is None else frames
         with ThreadPoolExecutor(_CHECKED_AT_ONCE) as pool:
             for at in range(0, len(labelled), _CHECKED_IN_A_ROW):  # not all at once: the first error ends it
                 checked = pool.map(lambda frame: bool(self.read(*frame)), labelled[at : at + _CHECKED_IN_A_ROW])

@@ -159,11 +159,6 @@ class EngineBuild(Generic[T]):
         """The last that was reported."""
         return self._progress
 
-    @property
-    def is_done(self) -> bool:
-        """Whether `result` would answer at once."""
-        return self._done.done()
-
     def cancel(self) -> None:
         """Ask it to end; TensorRT does at its next step."""
         self._cancelled.set()

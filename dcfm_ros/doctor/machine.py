@@ -43,7 +43,7 @@ def _threads(resources: Resources, threads: int) -> Line:
         usable = max(1, math.floor(resources.quota))
         told += f", for the time of {resources.quota:g}: the container's limit"
         if not 0 < threads <= usable:
-            remedy = f"set num_threads to {usable} (here: --threads {usable}), or threads wait for each other"
+            remedy = f"set num_threads to {usable} (here: --num-threads {usable}), or threads wait for each other"
             return Line(SECTION, "Threads", "warning", told, remedy)
     if threads > usable:
         return Line(SECTION, "Threads", "warning", f"{told}; {threads} threads were asked for", f"ask for {usable}")

@@ -44,7 +44,7 @@ class Job:
     """module: a program, as `python -m` takes it, whose `main()` reads sys.argv. folder: of the job alone.
 
     made_of: JSON that tells the job from another in the same folder. begun: a file by which a run that can be gone on
-    with is known; the program is then given --resume. has_threads: whether it is given --threads.
+    with is known; the program is then given --resume. has_threads: whether it is given --num-threads.
     """
 
     name: str
@@ -228,7 +228,7 @@ def _begin(job: Job, threads: int) -> list[str]:
     job.folder.mkdir(parents=True, exist_ok=True)
     _write_note(job, threads, is_done=False)
     goes_on = ["--resume"] if job.begun is not None and job.begun.exists() else []
-    return [*job.arguments, *goes_on, *(["--threads", str(threads)] if job.has_threads else [])]
+    return [*job.arguments, *goes_on, *(["--num-threads", str(threads)] if job.has_threads else [])]
 
 
 def _finish(job: Job, code: int, seconds: float) -> Outcome:

@@ -35,13 +35,6 @@ class Motion:
 
     flow: np.ndarray | None
 
-    @property
-    def magnitude(self) -> float:
-        """The mean length of the flow as a fraction of the picture's width."""
-        if self.flow is None:
-            return 0.0
-        return float(cv2.magnitude(self.flow[..., 0], self.flow[..., 1]).mean()) / self.flow.shape[1]
-
     def grid(self, size: tuple[int, int]) -> np.ndarray:
         """What `Backend.align` takes: (*size, 2) float32, places of the keyframe from -1 to 1 between its edges."""
         height, width = size

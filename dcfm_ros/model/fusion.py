@@ -12,12 +12,11 @@ from dcfm_ros.model.catalogue import ModelConfig
 from dcfm_ros.model.unit_length import unit_length
 
 
-def create_fusion(config: ModelConfig) -> FeatureFusion | FineFusion | Addition:
+def create_fusion(config: ModelConfig) -> FeatureFusion | FineFusion:
     """The fusion that a configuration names."""
     if config.fusion == "fine":
         return FineFusion(config.common_channels, config.shallow_channels, config.fused_channels)
-    fusion = FeatureFusion if config.fusion == "ffm" else Addition
-    return fusion(config.common_channels, config.shallow_channels)
+    return FeatureFusion(config.common_channels, config.shallow_channels)
 
 
 class _Fusion(nn.Module):
@@ -96,20 +95,6 @@ class FineFusion(_Fusion):
         joined = _resize(of_common, (independent.shape[2], independent.shape[3])) + independent
         joined = F.relu(self.norm(joined), inplace=True)
         return unit_length(F.relu(joined + self.spread_norm(self.spread(joined)), inplace=True))
-
-
-class Addition(_Fusion):
-    """What the FFM is measured against: the shallow feature, brought to C' by a 1x1 convolution, is added to the common
-    one. Shapes as in FeatureFusion.
-    """
-
-    def __init__(self, common_channels: int, shallow_channels: int) -> None:
-        super().__init__(shallow_channels)
-        self.conv = nn.Conv2d(shallow_channels, common_channels, 1)
-
-    def join(self, common: Tensor, independent: Tensor) -> Tensor:
-        """F_co and what `independent` gives, as one feature."""
-        return unit_length(common + self.conv(independent))
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -59,12 +59,15 @@ class Pipeline:
         self.latencies = {name: Latencies() for name in outputs}
         self._worker: Worker[Received, Result] = Worker(tuple(outputs), self._segment, self._publish, on_problem)
 
-    def start(self, engine: Engine, settings: Settings, wait_s: float) -> None:
-        """Make the engine ready on the inference thread; returns when it is, or after `wait_s` while that goes on."""
+    def start(self, engine: Engine, settings: Settings) -> None:
+        """Begin to make the engine ready, on the inference thread."""
         self._failures = 0
         self._running = _running(engine, settings)
         self._worker.start(self._set_up)
-        self._worker.wait_until_set_up(wait_s)
+
+    def wait_until_ready(self, timeout_s: float) -> bool:
+        """Whether the engine was ready, or had failed, within so many seconds."""
+        return self._worker.wait_until_set_up(timeout_s)
 
     def change(self, settings: Settings) -> None:
         """Take over changed settings: they hold from the next frame on, and not for those that are under way."""

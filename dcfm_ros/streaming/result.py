@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,3 +50,11 @@ class Segmentation:
     def total_ms(self) -> float:
         """Milliseconds over all stages of the frame itself."""
         return sum(self.stage_ms.values())
+
+
+@contextmanager
+def timed(stage_ms: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the wall time of what runs inside to a stage's milliseconds."""
+    began = time.perf_counter()
+    yield
+    stage_ms[stage] += (time.perf_counter() - began) * 1e3

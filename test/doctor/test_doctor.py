@@ -113,7 +113,7 @@ Doctor = Callable[..., tuple[int, list[dict[str, str]]]]
 
 def run_here(environment: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
     """With children of its own, as on any machine."""
-    command = [sys.executable, "-m", "dcfm_ros.cli.main", "doctor", "--json", "--threads", "1"]
+    command = [sys.executable, "-m", "dcfm_ros.cli.main", "doctor", "--json", "--num-threads", "1"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}, timeout=900, check=False
     )
@@ -362,8 +362,8 @@ def test_what_is_short_is_told_with_a_remedy(
 
 def test_threads_that_fit_the_container_are_well(machine: Machine, doctor: Doctor) -> None:
     machine.resources = replace(machine.resources, processors=16, quota=2.5)
-    assert doctor("--threads", "2") == (0, [])
-    assert "num_threads" in doctor("--threads", "3")[1][0]["remedy"]
+    assert doctor("--num-threads", "2") == (0, [])
+    assert "num_threads" in doctor("--num-threads", "3")[1][0]["remedy"]
 
 
 def test_without_a_profile_a_cameras_image_has_no_room(

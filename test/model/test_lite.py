@@ -130,7 +130,7 @@ def test_more_shallow_channels_than_the_expansion_has_are_refused() -> None:
         ("fused_width", 4097, "fused_width is 4097; expected 0 to 4096"),
         ("fused_width", True, "fused_width is True; expected 0 to 4096"),
         ("fused_width", 64.0, "fused_width is 64.0; expected 0 to 4096"),
-        ("fusion", "coarse", "fusion is 'coarse'; expected one of ffm, fine, add"),
+        ("fusion", "coarse", "fusion is 'coarse'; expected one of ffm, fine"),
         ("backbone", "efficientnet_lite3", "backbone is 'efficientnet_lite3'; expected one of .*efficientnet_lite2"),
         ("input_size", (24, 480), "expected a height and a width of at least 32"),
     ],

@@ -111,9 +111,8 @@ def test_auto_takes_another_backend_for_a_precision_that_the_first_lacks(weights
     [
         ("tflite", "auto", "auto", "backend is 'tflite'; expected one of auto, torch, onnxruntime, openvino, tensorrt"),
         ("auto", "tpu", "auto", "device is 'tpu'; expected auto, cpu, cuda, cuda:N or gpu"),
-        ("onnxruntime", "gpu", "auto", "device is 'gpu'; expected auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N"),
+        ("onnxruntime", "gpu", "auto", "device is 'gpu'; expected auto, cpu, cuda or cuda:N"),
         ("onnxruntime", "cuda:x", "auto", "device is 'cuda:x'; expected"),
-        ("onnxruntime", "tensorrt", "auto", "no TensorrtExecutionProvider"),
         ("onnxruntime", "cpu", "bf16", "precision is 'bf16', which ONNX Runtime does not have; expected fp32"),
         ("openvino", "cuda", "auto", r"device is 'cuda'; expected auto, cpu or gpu \(Intel's\)"),
         ("openvino", "cpu", "fp8", "precision is 'fp8'; expected one of auto, fp32"),

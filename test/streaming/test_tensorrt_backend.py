@@ -18,6 +18,7 @@ import tensorrt_double
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
+from fake_backend import stream_of
 from torch import Tensor
 
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
@@ -28,7 +29,7 @@ from dcfm_ros.deploy.parts import Parts, inference_parts
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import resize_to_network
 from dcfm_ros.model import create_model, load_weights, save_weights
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import FixedInterval
 from dcfm_ros.streaming.backends.base import BackendError
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
@@ -194,7 +195,7 @@ def test_masks_of_the_other_kind_of_backbone_are_too(weights: Path, backend: Any
 @torch.inference_mode()
 def check_stream(mode: Any, backend: Any, parts: Parts) -> None:
     pictures = [Frame(each) for each in np.random.default_rng(4).integers(0, 256, (5, *IDS_SIZE, 3), np.uint8)]
-    segmenter = StreamSegmenter(backend, FixedInterval(3), mode, SIZE)
+    segmenter = stream_of(backend, FixedInterval(3), mode=mode, input_size=SIZE)
     results = [result for picture in pictures for result in segmenter.push(picture)] + segmenter.flush()
     shallow = [shallow_of(parts, resize_to_network(picture, SIZE)) for picture in pictures]
     first, second = parts.common(shallow[0]), parts.common(shallow[3])
@@ -228,8 +229,6 @@ def test_features_are_moved_and_compared_as_the_parts_do(backend: Any, parts: Pa
     np.testing.assert_allclose(backend.align(common, grid), moved, atol=1e-5)
     assert backend.change(one, other) == pytest.approx(float(parts.change(one, other)), abs=1e-6)
     assert backend.change(one, one) == pytest.approx(0, abs=1e-6)
-    batch = backend.encode_shallow_batch(images[:2])
-    assert [torch.equal(each, alone) for each, alone in zip(batch, (one, other), strict=True)] == [True, True]
 
 
 def test_a_keyframe_beside_the_stream_is_the_same(backend: Any, images: list[np.ndarray]) -> None:
@@ -361,7 +360,7 @@ def test_what_is_exported_for_tensorrt_agrees_with_torch(
 ) -> None:
     """As `dcfm export` holds it against torch; nothing else is written."""
     monkeypatch.setenv("DCFM_ENGINE_CACHE", str(tmp_path / "engines"))
-    how = ["--format", "tensorrt", "--size", "128x160", "--ids-size", "90x120", "--precision", precision]
+    how = ["--format", "tensorrt", "--input-size", "128x160", "--ids-size", "90x120", "--precision", precision]
     if precision == "int8":
         (tmp_path / "drive").mkdir()
         for index, frame in enumerate(StreetDrive(StreetConfig(seed=3, frames=4, height=120, width=160))):

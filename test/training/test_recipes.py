@@ -90,4 +90,5 @@ def test_a_recipe_trains_the_very_network_that_its_model_names(name: str) -> Non
     assert network.config == model_config(name)
     shapes = {key: tensor.shape for key, tensor in create_model(name).state_dict().items()}
     assert {key: tensor.shape for key, tensor in network.state_dict().items()} == shapes
-    assert first_network(replace(recipe, fusion="add")).config == replace(model_config(name), fusion="add")
+    other = "ffm" if network.config.fusion == "fine" else "fine"
+    assert first_network(replace(recipe, fusion=other)).config == replace(model_config(name), fusion=other)

@@ -35,9 +35,6 @@ class Backend(Protocol):
     def encode_shallow(self, image: np.ndarray) -> Any:
         """Enc_lo of an (h, w, 3) uint8 RGB image at the network's size."""
 
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Enc_lo of several images of one size in one pass; may differ from one at a time in the last bits."""
-
     def encode_common(self, shallow: Any) -> Any:
         """Enc_hi and projection: the common feature of the frame that `shallow` came from."""
 

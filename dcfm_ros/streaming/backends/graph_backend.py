@@ -74,10 +74,6 @@ class GraphBackend(ABC):
         self._graphs.check_size(image.shape[:2])
         return Shallow(self.tensor(image[None].copy()))  # it is read later, when its memory is the caller's again
 
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Shallow]:
-        """One after another: the graphs are of batch 1."""
-        return [self.encode_shallow(image) for image in images]
-
     def encode_common(self, shallow: Shallow) -> Common:
         """See `Backend.encode_common`."""
         common, logits = self.run("keyframe", image=shallow.image)

@@ -96,10 +96,6 @@ class TensorRTBackend:
         with self._device.selected():
             return program(image=self._device.upload(image[None]))["shallow"]
 
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Tensor]:
-        """One after another: engines are of batch 1."""
-        return [self.encode_shallow(image) for image in images]
-
     def encode_common(self, shallow: Tensor) -> Tensor:
         """(1, C, h/4, w/4) -> (1, C', h', w') on the device."""
         network = self._network(_size_of(shallow, 4))
