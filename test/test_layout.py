@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "evaluation": {"streaming", "datasets", "recordings", "imaging", "processes"},
     "training": {"model", "datasets", "imaging", "evaluation.metrics"},
     "node": {"streaming", "imaging", "recordings", "processes", "machine"},
-    "doctor": {"streaming", "imaging", "node", "processes", "machine"},
+    "doctor": {"streaming", "imaging", "node", "processes", "machine", "deploy.engine_cache"},
     "cli": {
         *("model", "imaging", "deploy", "streaming", "recordings", "datasets", "evaluation", "training", "node"),
         *("processes", "machine", "doctor"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from dcfm_ros.model.catalogue import ModelConfig
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # An engine is only good for the TensorRT and the GPU it was built with: a folder for it holds the graphs, and the
 # engines are in that machine's cache (`deploy.tensorrt_engines`), where they are built again when one changes.
 KINDS = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".onnx"}

@@ -18,6 +18,9 @@ from dcfm_ros.model import DCFM
 from dcfm_ros.model.backbones.resnet import PyramidPooling
 
 OPSET = 17
+HALF_INT8_OPSET = 19
+"""The least in which QuantizeLinear has float16 scales; ONNX Runtime and TensorRT 10.3 read it, torch 2.1 writes it."""
+
 _EXAMPLE_SIZE = (64, 96)  # a multiple of every network's
 _BAND_ROWS = 128
 
@@ -25,7 +28,7 @@ Size = tuple[int, int]  # height, width
 
 
 def onnx_graphs(
-    model: DCFM, size: Size | None = None, ids_size: Size | None = None, joined: bool = False
+    model: DCFM, size: Size | None = None, ids_size: Size | None = None, joined: bool = False, opset: int = OPSET
 ) -> dict[str, bytes]:
     """Every part of `deploy.parts` as an ONNX graph of batch 1, by name, with its inputs -> outputs:
 
@@ -36,7 +39,8 @@ def onnx_graphs(
 
     keyframe, reused, moved, when `joined`: whole frames, see `deploy.parts.Joined`.
 
-    model: is left as it is; its dtype is the features'. size: the network's input; None leaves height and width open.
+    model: is left as it is; its dtype is the features', and in float16 what that cannot hold is computed in float32.
+    size: the network's input; None leaves height and width open. opset: of ONNX.
     Raises ValueError for a size that is no multiple of the network's.
     """
     multiple = model.config.size_multiple
@@ -68,7 +72,7 @@ def onnx_graphs(
             "reused": (reused, frame, ("logits",)),
             "moved": (moved, frame | {"grid": grid}, ("logits",)),
         }
-    return {name: _exported(*of_part, is_dynamic=size is None) for name, of_part in inputs.items()}
+    return {name: _exported(*of_part, opset=opset, is_dynamic=size is None) for name, of_part in inputs.items()}
 
 
 def _exportable(model: DCFM) -> DCFM:
@@ -79,7 +83,9 @@ def _exportable(model: DCFM) -> DCFM:
     return model
 
 
-def _exported(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], is_dynamic: bool) -> bytes:
+def _exported(
+    module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], opset: int, is_dynamic: bool
+) -> bytes:
     buffer = io.BytesIO()
     # The other exporter, the default since torch 2.9, needs further packages; torch 2.4 and before know this one only.
     exporter: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
@@ -92,7 +98,7 @@ def _exported(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, 
             buffer,  # type: ignore[arg-type]
             input_names=list(inputs),
             output_names=list(outputs),
-            opset_version=OPSET,
+            opset_version=opset,
             dynamic_axes=_open_axes(inputs, outputs) if is_dynamic else None,
             **exporter,
         )

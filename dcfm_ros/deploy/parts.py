@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dcfm_ros.model import DCFM, fold_batch_norm
 from dcfm_ros.model.alignment import aligned
 from dcfm_ros.model.fusion import FineFusion
+from dcfm_ros.model.unit_length import unit_length
 
 
 class Parts(NamedTuple):
@@ -114,7 +115,7 @@ class LogitsPart(nn.Module):
 
     def forward(self, common: Tensor, shallow: Tensor) -> Tensor:
         joined = common + self.mix(self.independent(shallow, (common.shape[2], common.shape[3]), self.resize_first))
-        return self.head(F.normalize(F.relu(joined), dim=1))
+        return self.head(unit_length(F.relu(joined)))
 
 
 class FineLogitsPart(nn.Module):

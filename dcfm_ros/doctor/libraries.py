@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
+from dcfm_ros.deploy.engine_cache import TENSORRT, supports_tensorrt
 from dcfm_ros.doctor.ask import Answer
 from dcfm_ros.doctor.line import Level, Line
 from dcfm_ros.machine.libraries import installed_of, version_of
@@ -21,7 +22,7 @@ LIBRARIES = {
     "onnx": "onnx",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
-    "tensorrt": "'tensorrt<11'",
+    "tensorrt": "'tensorrt<12'",
 }
 """By the name that is imported: what pip is asked for."""
 
@@ -65,15 +66,15 @@ def _line(name: str, answer: Answer, has_gpu: bool) -> Line:
         if _BUILT_FOR_OTHER_NUMPY.search(answer.error):
             remedy = "it was built for NumPy 1: pip install 'numpy<2', or install a newer build of it"
         elif name == "tensorrt":
-            remedy = "TensorRT 10 comes with JetPack 6, or pip install 'tensorrt<11'"
+            remedy = "TensorRT comes with JetPack 6.1 and later; elsewhere pip install 'tensorrt<12'"
         level: Level = "error" if name in _REQUIRED else "warning"
         return Line(SECTION, title, level, f"installed, but cannot be imported: {answer.error}", remedy)
     version = answer.facts["version"].partition("-")[0]
     if least := _least(name, version):
         return Line(SECTION, title, "warning", f"{version}; expected {least} or newer", f"pip install -U {package}")
-    if name == "tensorrt" and _numbers(version)[:1] != (10,):
-        remedy = "pip install 'tensorrt<11', or JetPack 6.1 or later on a Jetson"
-        return Line(SECTION, title, "warning", f"{version}; expected 10.3 or a later 10.x", remedy)
+    if name == "tensorrt" and not supports_tensorrt(version):
+        remedy = "pip install 'tensorrt<12', or JetPack 6.1 or later on a Jetson"
+        return Line(SECTION, title, "warning", f"{version}; expected {TENSORRT}", remedy)
     return Line(SECTION, title, "ok", version)
 
 
@@ -165,4 +166,4 @@ def _tensorrt_beside(torch: Mapping[str, Any], tensorrt: Mapping[str, Any]) -> I
     other = [each for each in ("11", "12", "13") if version_of(f"tensorrt_cu{each}") and int(each) != cuda[0]]
     if other:
         told = f"TensorRT is for CUDA {other[0]}, and PyTorch for CUDA {torch['cuda']}"
-        yield Line(SECTION, "Fit", "warning", told, f"pip install 'tensorrt_cu{cuda[0]}<11'")
+        yield Line(SECTION, "Fit", "warning", told, f"pip install 'tensorrt_cu{cuda[0]}<12'")

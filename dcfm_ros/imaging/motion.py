@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
@@ -105,7 +106,11 @@ def _is_still(grey: np.ndarray, other: np.ndarray) -> bool:
 
 def _searched(grey: np.ndarray, other: np.ndarray) -> np.ndarray:
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
-    return search.calc(grey, other, None)
+    flow = search.calc(grey, other, None)
+    if not math.isfinite(cv2.norm(flow)):
+        # Such places stay where they are: of a NaN in a grid PyTorch makes a pixel of the edge, and OpenVINO NaN.
+        flow = np.nan_to_num(flow, copy=False, nan=0, posinf=0, neginf=0)
+    return flow
 
 
 def _composed(step: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dcfm_ros.model.backbones import create_encoder
 from dcfm_ros.model.catalogue import ModelConfig, model_config
 from dcfm_ros.model.fusion import create_fusion
+from dcfm_ros.model.unit_length import unit_length
 
 
 def create_model(name: str, num_classes: int | None = None) -> DCFM:
@@ -51,7 +52,7 @@ class DCFM(nn.Module):
 
     def encode_common(self, shallow: Tensor) -> Tensor:
         """Enc_hi and the projection: F_in -> F_co, (B, C', h, w), L2-normalised over channels."""
-        return F.normalize(self.projection(self.encoder.deep(shallow)), dim=1)
+        return unit_length(self.projection(self.encoder.deep(shallow)))
 
     def fuse(self, common: Tensor, shallow: Tensor, resize_first: bool | None = None) -> Tensor:
         """F_co and F_in -> logits, (B, classes, h, w), on F_co's grid; with the fine fusion on F_in's, at 1/4.

@@ -62,7 +62,8 @@ class Recipe:
     "model" is the fusion that `model` has.
     encoder_lr, decoder_lr: peak learning rates, reached after `warmup` steps; then they fall to `final_lr` as
     (1 - progress) ** poly_power. optimizer, weight_decay: "adamw", or "sgd" with a momentum of 0.9.
-    batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
+    batch: pairs of a step, over all processes and `accumulate` micro-batches.
+    precision: of the forward pass; fp16 is for GPUs.
     batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
     crop: the size of a training picture; its sides are at least 32, for ResNet 8. picture: the size at which
     pictures are cut; see sources.Source. clip_gradient: the largest norm; 0 is any.

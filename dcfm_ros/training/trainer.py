@@ -36,12 +36,11 @@ def train(recipe: Recipe) -> Path:
     Goes on from `<output>/checkpoint.pt` if it is there, with the results of a run that was never stopped. Started by
     torchrun or `accelerate launch`, every process computes its part of each batch.
 
-    Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used, or a
-    loss is not finite.
+    Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used, a loss
+    is not finite, or the precision is fp16 on a CPU.
     """
     torch.manual_seed(recipe.seed % 2**63)
     output = Path(recipe.output)
-    output.mkdir(parents=True, exist_ok=True)
     AcceleratorState._reset_state()  # it outlives an earlier run of this process, with that run's precision
     accelerator = Accelerator(
         cpu=_are_cpu_processes(),
@@ -50,6 +49,9 @@ def train(recipe: Recipe) -> Path:
         log_with="tensorboard",
         project_dir=output,
     )
+    if recipe.precision == "fp16" and accelerator.device.type == "cpu":  # Accelerate 1.15 computes in float32 then
+        raise ValueError("recipe key 'precision' is 'fp16', which a CPU does not train in; expected bf16 or fp32")
+    output.mkdir(parents=True, exist_ok=True)
 
     if not accelerator.is_main_process:
         logging.getLogger("dcfm_ros").setLevel(logging.WARNING)  # one process tells what goes on

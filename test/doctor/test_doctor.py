@@ -145,7 +145,7 @@ def test_packages_that_crash_or_lack_are_told_and_end_nothing_else(tmp_path: Pat
     assert code == 1 and not document["starts"]
     lines = {line["name"]: line for line in document["lines"] if line["level"] in ("warning", "error")}
     assert "the process crashed (SIGABRT)" in lines["PyTorch"]["told"]
-    assert lines["TensorRT"]["told"] == "8.6.2; expected 10.3 or a later 10.x"
+    assert lines["TensorRT"]["told"] == "8.6.2; expected 10.3 or later, or 11"
     assert lines["ROS"]["level"] == "error" and "rclpy is not there" in lines["ROS"]["told"]
     assert "setup.bash" in lines["ROS"]["remedy"]
     assert lines["Backend"]["level"] == "error" and "SIGABRT" in lines["Backend"]["told"]
@@ -301,6 +301,15 @@ def test_code_for_older_gpus_of_the_same_kind_fits(machine: Machine, doctor: Doc
     assert doctor() == (0, [])
 
 
+@pytest.mark.parametrize("version", ["10.3.0", "10.16.1.11", "11.4.0.106"])
+def test_every_tensorrt_that_engines_are_built_with_is_well(machine: Machine, doctor: Doctor, version: str) -> None:
+    machine.driver = "driver 580.1"
+    machine.changed("torch", cuda="13.2", devices=[GPU], architectures=["sm_87"])
+    machine.answers["tensorrt"] = Answer({"version": version})
+    machine.answers["backend on cuda"] = Answer(RUNS)
+    assert doctor() == (0, [])
+
+
 def test_tensorrt_for_another_cuda_is_told(machine: Machine, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.driver = "driver 580.1"
     machine.changed("torch", cuda="12.6", devices=[GPU], architectures=["sm_87"])
@@ -309,7 +318,7 @@ def test_tensorrt_for_another_cuda_is_told(machine: Machine, doctor: Doctor, mon
     monkeypatch.setattr("dcfm_ros.doctor.libraries.version_of", lambda name: "10.14" * (name == "tensorrt_cu13"))
     _, (line,) = doctor()
     assert line["told"] == "TensorRT is for CUDA 13, and PyTorch for CUDA 12.6"
-    assert line["remedy"] == "pip install 'tensorrt_cu12<11'"
+    assert line["remedy"] == "pip install 'tensorrt_cu12<12'"
 
 
 def test_two_packages_that_overwrite_each_other_are_told(

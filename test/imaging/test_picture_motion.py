@@ -36,6 +36,23 @@ def test_plain_pictures_have_a_finite_motion() -> None:
     assert np.isfinite(motion_between(white, black).grid((45, 60))).all()
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_places_whose_motion_is_no_number_stay_where_they_are(wrong: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Search:
+        def calc(self, grey: np.ndarray, other: np.ndarray, flow: None) -> np.ndarray:
+            found = np.full((*grey.shape, 2), 3, np.float32)
+            found[:80, :, 0] = wrong
+            return found
+
+    monkeypatch.setattr(cv2, "DISOpticalFlow_create", lambda preset: Search())
+    greys = [small_grey(moved(texture(), 6 * step, 0)) for step in range(3)]
+    since = MotionSince(greys[0])
+    for motion in (motion_between(greys[1], greys[0]), *map(since.follow, greys[1:])):
+        assert motion.flow is not None
+        assert np.isfinite(motion.grid((45, 60))).all() and np.isfinite(motion.magnitude)
+        assert (motion.flow[:70, :, 0] == 0).all() and (motion.flow[-40:] >= 3).all()
+
+
 def test_the_same_pictures_give_the_same_motion() -> None:
     one, other = small_grey(texture()), small_grey(moved(texture(), 9, 3))
     assert np.array_equal(motion_between(one, other).flow, motion_between(one, other).flow)

@@ -199,6 +199,12 @@ def test_a_seed_may_be_large(recipe: Recipe, seed: int) -> None:
     assert train(replace(recipe, seed=seed, steps=1)).exists()
 
 
+def test_float16_is_refused_on_a_cpu_and_the_other_precision_named(recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match="'precision' is 'fp16', which a CPU does not train in; expected bf16"):
+        train(replace(recipe, precision="fp16"))
+    assert not Path(recipe.output).exists()
+
+
 def test_an_unknown_kind_of_data_set_is_refused(recipe: Recipe) -> None:
     with pytest.raises(DatasetError, match="the kind of data set is 'kitti'"):
         train(replace(recipe, sources=(SourceRecipe("street", 1.0, dataset="kitti"),)))
