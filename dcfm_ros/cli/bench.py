@@ -117,8 +117,10 @@ def command(
     training: bool,
     json_file: Path | None,
 ) -> None:
-    """Time the plain published network in PyTorch eager, every frame in full, against DCFM on the backends, in turns:
-    the network, and whole pushes of a camera's pictures. And a step of training.
+    """Time the published network in PyTorch against DCFM on the backends, and a step of training.
+
+    The published network runs plain, in eager mode, with every frame in full. It and DCFM take turns: the network
+    alone, and whole pushes of a camera's pictures.
     """
     console = Console()
     document: dict[str, Any] = {"device": device_name(), "versions": versions(), "rows": [], "streams": []}
@@ -163,8 +165,9 @@ def command(
 
 
 def _cases(folder: Path, weights: Path | None) -> Iterator[tuple[Path, str]]:
-    """Weights files, each with what rows call it: the one that was asked for, or the one of each of NETWORKS that
-    ships, and random ones where none does.
+    """Yield weights files, each with what rows call it.
+
+    The one that was asked for, or the one of each of NETWORKS that ships, and random ones where none does.
     """
     if weights is not None:
         yield weights, weights.name
@@ -193,8 +196,9 @@ def _networks_in_eager(weights: Path, device: str) -> tuple[Eager, Eager]:
 def _made(
     console: Console, wanted: Sequence[tuple[Path, str, str]], device: str, threads: int, required: bool
 ) -> Iterator[Backend]:
-    """The backends of these weights, names and precisions; where they are not all `required`, those that do not run
-    here are told and left out.
+    """Yield the backends of these weights, names and precisions.
+
+    Where they are not all `required`, those that do not run here are named on the console and left out.
     """
     found = 0
     for weights, name, precision in wanted:
@@ -220,7 +224,7 @@ def _street(size: tuple[int, int]) -> list[Frame]:
 
 
 def _node_overhead(device: str, threads: int) -> str:
-    """What a frame spends in the node beside the segmenter's stages: callback entry to publication, mask only."""
+    """Say what a frame spends in the node outside the segmenter's stages: callback entry to publication, mask only."""
     with tempfile.TemporaryDirectory() as folder:
         bag, frames = Path(folder) / "drive", 60
         with BagWriter(bag, "/camera/image_raw") as writer:

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and the memory it took."""
+"""The machine that a benchmark ran on, and the memory that the run took."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Push:
 
 
 class Pushes:
-    """What whole pushes of a stream took, at least a keyframe and another frame."""
+    """The times of whole pushes of a stream, at least of a keyframe and of another frame."""
 
     def __init__(self, pushes: Sequence[Push]) -> None:
         self.by_kind = {
@@ -94,7 +94,7 @@ class Pushes:
         }
 
     def milliseconds(self, kind: str) -> list[float]:
-        """Of each push of a kind: "keyframe", "other" or "all"."""
+        """Return the milliseconds of each push of a kind: "keyframe", "other" or "all"."""
         return [push.milliseconds for push in self.by_kind[kind]]
 
     def mean_at(self, interval: int) -> float:
@@ -142,8 +142,10 @@ class Eager:
 
 
 def published(config: ModelConfig) -> ModelConfig:
-    """The published network that a network is measured against: itself, or for one of the real-time networks, which
-    are not the authors', their smallest with as many classes.
+    """Return the published network that a network is measured against.
+
+    That is the network itself, or for one of the real-time networks, which are not the authors', their smallest with as
+    many classes.
     """
     if not config.backbone.startswith("efficientnet"):
         return config
@@ -165,8 +167,9 @@ class Drive:
 def measure(
     plain: Eager, own: Eager, backend: Backend, weights: str, drive: Drive, rounds: int, align: Align
 ) -> tuple[Row, Pushes]:
-    """The plain published network and one backend, in turns: of several in one process each would meet the last one's
-    threads.
+    """Measure the plain published network and one backend, in turns.
+
+    Of several backends in one process each would meet the last one's threads.
 
     own: the backend's network in PyTorch, whose masks are the reference; may be `plain`. weights: as the row names
     them.
@@ -209,7 +212,7 @@ class _Run:
             self._pushes.append(self._pushed(self._stream, len(self._pushes)))
 
     def row(self, weights: str, baseline: str, eager_ms: float) -> tuple[Row, Pushes]:
-        """What came of all turns but the first, and of a camera's pace."""
+        """Return the figures of all turns but the first, and of a camera's pace."""
         full, other = statistics.median(self._full_ms[1:]), statistics.median(self._other_ms[1:])
         pushes = Pushes(self._pushes[_TURN:])
         _, p95, p99 = percentiles(pushes.milliseconds("all"))
@@ -242,7 +245,7 @@ class _Run:
         return row, pushes
 
     def _paced(self, keyframe_mode: KeyframeMode) -> float:
-        """p99 over p50 of the pushes of a camera of that rate; who comes late goes on with the newest frame."""
+        """Return p99 over p50 of the pushes of a camera of that rate; a late one continues with the newest frame."""
         segmenter = self._of_the_camera(keyframe_mode)
         segmenter.warm_up(*self._camera)
         pushes = [self._pushed(segmenter, number) for number in arrivals(PACED_FRAMES, self._drive.rate_hz)]

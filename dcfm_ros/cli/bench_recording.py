@@ -1,4 +1,4 @@
-"""What reading and writing cost `dcfm segment`: a bag of camera images end to end, against the network alone."""
+"""The cost of reading and writing in `dcfm segment`: a bag of camera images end to end, against the network alone."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ from dcfm_ros.streaming.options import KeyframeMode
 
 @dataclass(frozen=True)
 class Streams:
-    """latency_ms: p50, p95 and p99 from a frame's arrival to its mask, over all cameras. processed, dropped: frames of
+    """The figures of a run of several cameras on one device.
+
+    latency_ms: p50, p95 and p99 from a frame's arrival to its mask, over all cameras. processed, dropped: frames of
     each camera. most_keyframes: of one round, after the first.
     """
 

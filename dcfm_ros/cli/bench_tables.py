@@ -1,4 +1,4 @@
-"""What `dcfm bench` measured, as tables and sentences."""
+"""Tables and sentences about the measurements of `dcfm bench`."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def budget_line(row: Row, pushes: Pushes, budget_ms: float) -> str:
 
 
 def streams_table(streams: Streams) -> Table:
-    """What became of each camera's frames."""
+    """Return a table of how many frames of each camera were processed and dropped, and how late their masks came."""
     how = f"{streams.keyframe_mode} keyframes"
     table = _table(f"{streams.cameras} cameras at {streams.rate_hz:g} Hz, K=5, {how}")
     _numbers(table, "camera", "processed", "dropped")

@@ -34,7 +34,7 @@ def over_a_fleet(
 
     With either, INPUT is a folder, and the command runs for each recording below it, with --output at the recording's
     path below --output. refusal: what is wrong with the command's values, or nothing. begun: the file in --output that
-    --resume goes on from. finish: called with --output and what became of all.
+    --resume continues from. finish: called with --output and what became of all.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:

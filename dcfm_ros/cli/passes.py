@@ -43,7 +43,7 @@ class PassResult:
 
 @dataclass(frozen=True)
 class Source:
-    """What is played. rate_hz: frames per second, also of the overlay video; frames: only the first so many."""
+    """A source to play. rate_hz: frames per second, also of the overlay video; frames: only the first so many."""
 
     path: Path
     rate_hz: float

@@ -51,7 +51,7 @@ def _refusal(values: Mapping[str, Any]) -> str:
 
 
 def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
-    """Of all that have a report: those of a former run stay."""
+    """Write the index of all recordings that have a report: those of a former run stay."""
     entries = [Entry(outcome.job.name, outcome.reason) for outcome in outcomes if outcome.state != "interrupted"]
     output.mkdir(parents=True, exist_ok=True)
     write_index(output, entries)
@@ -197,7 +197,7 @@ def _finish(output: Path, measured: Measured, facts: dict[str, Any], classes: La
 def _open(
     path: Path, labels: Path | None, topic: str | None, split: str | None, network: Backend, classes: LabelSet
 ) -> tuple[str, Source]:
-    """What kind of input lies at `path`, and its frames."""
+    """Return which kind of input lies at `path`, and its frames."""
     kind = None if labels is not None or topic is not None else _kind_of_dataset(path, split or "")
     if kind is None:
         if split is not None:

@@ -95,8 +95,8 @@ def command(
     is done. --resume then keeps the masks, and writes the overlay and the bag again from them.
 
     With --jobs or --ray, INPUT is a folder that holds recordings at any depth, and each leaves all this in a folder of
-    its own in OUTPUT. A second run passes over those that are done and goes on with the others. Each job gets its part
-    of the CPU's cores, or --num-threads. Exit code: 1 where one failed.
+    its own in OUTPUT. A second run passes over those that are done and continues with the others. Each job gets its
+    part of the CPU's cores, or --num-threads. Exit code: 1 where one failed.
     """
     if not followed:
         check_repeatable(options)

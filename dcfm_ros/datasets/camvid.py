@@ -35,8 +35,9 @@ _OF_32 = (
 
 
 class CamvidDataset(Dataset):
-    """The labels that `<split>.txt` names, each in the run of frames around it; a clip is named <sequence>/<frame>
-    after its first frame.
+    """A split of CamVid: the labels that `<split>.txt` names, each in the run of frames around it.
+
+    A clip is named <sequence>/<frame> after its first frame.
 
     A label belongs to the sequence its name begins with, up to the first underscore. A clip holds the frames of one
     sequence from 19 before a label to 10 after it, windows that meet in one clip, and ends where a frame is missing.

@@ -30,7 +30,9 @@ Size = tuple[int, int]  # height, width
 def onnx_graphs(
     model: DCFM, size: Size | None = None, ids_size: Size | None = None, joined: bool = False, opset: int = OPSET
 ) -> dict[str, bytes]:
-    """Every part of `deploy.parts` as an ONNX graph of batch 1, by name, with its inputs -> outputs:
+    """Return every part of `deploy.parts` as an ONNX graph of batch 1, by name.
+
+    The inputs -> outputs of each:
 
     shallow: image -> shallow. common: shallow -> common. logits: common, shallow -> logits.
     align: common, grid -> aligned. change: shallow, reference -> change.
@@ -142,7 +144,7 @@ class _SlicedPooling(nn.Module):
 
 
 def _means(x: Tensor, dim: int, bins: int) -> Tensor:
-    """x averaged along `dim` in `bins` parts, which overlap where the length is no multiple: as adaptive pooling."""
+    """Average x along `dim` in `bins` parts, which overlap where the length is no multiple: as adaptive pooling."""
     length = x.shape[dim]
     edges = [(i * length // bins, ((i + 1) * length + bins - 1) // bins) for i in range(bins)]
     if dim == 2:
@@ -151,7 +153,7 @@ def _means(x: Tensor, dim: int, bins: int) -> Tensor:
 
 
 class _Decide(nn.Module):
-    """The logits, bilinearly brought to `size` in bands of rows; of each the largest class and its softmax x 255."""
+    """The logits, bilinearly resized to `size` in bands of rows; of each the largest class and its softmax x 255."""
 
     def __init__(self, logits: nn.Module, size: Size) -> None:
         super().__init__()
@@ -175,8 +177,9 @@ class _Decide(nn.Module):
 
 
 def _neighbours(length: int, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of `wanted` places: the two of `length` that it lies between, and the second's share; as F.interpolate
-    with align_corners=False.
+    """Return, for each of `wanted` places, the two of `length` that it lies between, and the second's share.
+
+    As F.interpolate has them with align_corners=False.
     """
     places = ((torch.arange(wanted) + 0.5) * (length / wanted) - 0.5).clamp(min=0)
     first = places.floor()

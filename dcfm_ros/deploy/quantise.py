@@ -47,7 +47,7 @@ def quantised(graphs: Mapping[str, bytes], clips: Sequence[Clip], signed: bool) 
 
 
 def _seen(graphs: Mapping[str, bytes], clips: Sequence[Clip]) -> dict[str, list[Feeds]]:
-    """What each of QUANTISED is given when the clips are run."""
+    """Collect the inputs that each of QUANTISED is given when the clips are run."""
     seen: dict[str, list[Feeds]] = {name: [] for name in QUANTISED}
     shallow_of, common_of = (
         onnxruntime.InferenceSession(graphs[name], providers=["CPUExecutionProvider"]) for name in ("shallow", "common")

@@ -40,7 +40,9 @@ class BuildCancelled(Exception):
 
 
 class Progress(NamedTuple):
-    """graph: the one being built, number `number` of `graphs`, from 1. phase: TensorRT's own words, or "cached".
+    """How far a build of engines has come.
+
+    graph: the one being built, number `number` of `graphs`, from 1. phase: TensorRT's own words, or "cached".
     fraction: of the whole, from 0 to 1; it never falls.
     """
 
@@ -55,7 +57,7 @@ Report = Callable[[Progress], None]
 
 
 class Gpu(NamedTuple):
-    """What an engine is built for."""
+    """The GPU that an engine is built for."""
 
     name: str
     compute_capability: str
@@ -74,7 +76,7 @@ class EngineOptions:
     workspace_bytes: int = WORKSPACE_BYTES
 
     def key(self, content: bytes) -> EngineKey:
-        """Of what is built from `content`, an ONNX graph, in this way."""
+        """Return the key in the cache of the engine that is built in this way from `content`, an ONNX graph."""
         return EngineKey(
             graph_sha256=hashlib.sha256(content).hexdigest(),
             size=self.size,
@@ -102,8 +104,9 @@ def build_engines(
     report: Report = lambda progress: None,
     cancelled: Cancelled = lambda: False,
 ) -> dict[str, tensorrt.ICudaEngine]:
-    """The engine of every graph, by its name: from `cache` (default: the user's), or built, which takes minutes, and
-    kept there.
+    """Return the engine of every graph, by its name.
+
+    Engines come from `cache` (default: the user's), or are built, which takes minutes, and kept there.
 
     graphs: as `deploy.onnx_graphs` gives them, of one size or with sides left open; engines compute in the precision
     that these are in. report may come from threads of TensorRT. cancelled is asked at every step of a build.
@@ -131,7 +134,7 @@ def build_engines(
 
 
 def first_errors() -> str:
-    """What TensorRT said last that went wrong, for a message."""
+    """Return the errors that TensorRT reported first in its last piece of work, for a message."""
     return _LOG.first()
 
 
@@ -164,8 +167,9 @@ class EngineBuild(Generic[T]):
         self._cancelled.set()
 
     def result(self, timeout_s: float | None = None) -> T:
-        """What the work returned; waits for it. Raises what it raised, BuildCancelled when it was cancelled, and
-        TimeoutError.
+        """Wait for the work, and return its result.
+
+        Raises what the work raised, BuildCancelled when it was cancelled, and TimeoutError.
         """
         return self._done.result(timeout_s)
 
@@ -196,7 +200,7 @@ class _Log(tensorrt.ILogger):
             log.debug("TensorRT: %s", msg)
 
     def forget(self) -> None:
-        """What comes from now on is of something new."""
+        """Forget all errors so far: those that come from now on belong to another piece of work."""
         self._errors.clear()
 
     def first(self) -> str:

@@ -1,4 +1,4 @@
-"""What would run the network, with which weights, and why."""
+"""The doctor's lines about the network: what would run it, with which weights, and why."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the node would be started with; the names and values are those of its parameters.
+    """The way in which the node would be started; the names and values are those of its parameters.
 
     camera: (height, width) of the camera's images in pixels.
     """

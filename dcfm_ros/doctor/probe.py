@@ -1,4 +1,4 @@
-"""What the doctor asks a process of its own: a library that crashes or exits takes nothing else with it.
+"""Questions that the doctor asks a process of its own: a library that crashes or exits takes nothing else with it.
 
 `python -m dcfm_ros.doctor.probe QUESTION ARGUMENTS` prints its answer, a JSON object, as its last line.
 """

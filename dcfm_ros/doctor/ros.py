@@ -114,7 +114,7 @@ def _fast_dds(resources: Resources, camera: tuple[int, int], distribution: str) 
 
 
 def _larger(needed: int) -> str:
-    """What gives room for so many bytes."""
+    """Say how to make room for so many bytes of shared memory."""
     shipped = shipped_profile()
     if shipped is None:
         return "see docs/integration.md, Large images"

@@ -246,7 +246,7 @@ class _Run:
         return results
 
     def median_ms(self, of_keyframes: bool) -> float | None:
-        """Of the frames that brought a keyframe, or of the others; None without any."""
+        """Return the median time of the pushes that brought a keyframe, or of the others; None without any."""
         return statistics.median(self._push_ms[of_keyframes]) if self._push_ms[of_keyframes] else None
 
     def _take(self, results: list[Segmentation], waiting: deque[np.ndarray | None]) -> None:

@@ -14,11 +14,11 @@ Align = Literal["none", "flow"]
 ALIGNMENTS: tuple[str, ...] = get_args(Align)
 
 _PIXELS = 240 * 180
-"""Of the small pictures. 160x120 was measured to gain a fifth less; a finer search (DIS "medium") gains a tenth more
-and takes four times as long."""
+"""Pixels of the small pictures. 160x120 was measured to gain a fifth less; a finer search (DIS "medium") gains a tenth
+more and takes four times as long."""
 
 _LEAST_SIDE = 64
-"""Of the small pictures: below half of this OpenCV's flow reads outside of them, and may crash or give NaN."""
+"""The least side of the small pictures: below half of it OpenCV's flow reads outside, and may crash or give NaN."""
 
 _STILL = 1.0
 """Grey levels, the mean difference of two small pictures below which nothing moves: noise of a sigma of 2.5 at
@@ -36,7 +36,7 @@ class Motion:
     flow: np.ndarray | None
 
     def grid(self, size: tuple[int, int]) -> np.ndarray:
-        """What `Backend.align` takes: (*size, 2) float32, places of the keyframe from -1 to 1 between its edges."""
+        """Return a grid for `Backend.align`: (*size, 2) float32, places in the keyframe, -1 to 1 between its edges."""
         height, width = size
         grid = (_places(height, width) + np.float32(0.5)) * np.array([2 / width, 2 / height], np.float32) - np.float32(
             1

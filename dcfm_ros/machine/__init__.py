@@ -1,4 +1,4 @@
-"""What this machine is and has: its hardware, the Python packages on it, and what ROS 2's middleware finds there.
+"""This machine: its hardware, the Python packages on it, and what ROS 2's middleware finds there.
 
 Nothing is imported here, and none of the modules needs torch, OpenCV or ROS.
 """

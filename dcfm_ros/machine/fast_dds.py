@@ -23,7 +23,9 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class Profile:
-    """path: None where the environment names no profile. segment: bytes of shared memory of one process; 0 where the
+    """A profile of Fast DDS.
+
+    path: None where the environment names no profile. segment: bytes of shared memory of one process; 0 where the
     profile has none.
     """
 

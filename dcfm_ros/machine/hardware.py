@@ -1,4 +1,4 @@
-"""What the process and its hardware are at, for diagnostics: from /proc, NVML and, on a Jetson, sysfs."""
+"""The state of the process and its hardware, for diagnostics: from /proc, NVML and, on a Jetson, sysfs."""
 
 from __future__ import annotations
 
@@ -112,7 +112,10 @@ def _of_gpu(device: str) -> dict[str, float]:
 
 @cache
 def _nvml_handle(index: int) -> Any:
-    """Of the GPU that CUDA counts as `index`, when it counts as NVML does: by bus. None where there is no NVML."""
+    """Return NVML's handle of the GPU that CUDA counts as `index`, or None where there is no NVML.
+
+    It is that GPU where CUDA counts as NVML does: by bus.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     try:
         import pynvml  # of nvidia-ml-py

@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Resources:
-    """What there is; None: not told here. Sizes are in bytes.
+    """The resources of the machine; None: not told here. Sizes are in bytes.
 
     processors: that this process may run on. quota: processors' worth of time that a container may take.
     shared_total, shared_free: of /dev/shm. foreign_shared: names of Fast DDS's files there that this user may not
@@ -62,7 +62,7 @@ def _memory(root: Path) -> dict[str, int]:
 
 
 def _quota(root: Path) -> float | None:
-    """Of cgroup version 2, or else version 1."""
+    """Read the quota of cgroup version 2, or else version 1."""
     folder = root / "sys" / "fs" / "cgroup"
     quota, _, period = _text(folder / "cpu.max").strip().partition(" ")
     if not quota:

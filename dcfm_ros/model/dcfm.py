@@ -26,8 +26,10 @@ def create_model(name: str, num_classes: int | None = None) -> DCFM:
 
 
 class DCFM(nn.Module):
-    """The whole network. A keyframe is `fuse(encode_common(s), s)` with `s = encode_shallow(image)`; any other frame
-    puts a keyframe's common feature in place of its own.
+    """The whole network.
+
+    A keyframe is `fuse(encode_common(s), s)` with `s = encode_shallow(image)`; any other frame puts a keyframe's common
+    feature in place of its own.
 
     Raises ValueError when `config` asks the fusion to read more shallow channels than the backbone has.
     """
@@ -63,7 +65,7 @@ class DCFM(nn.Module):
         return self.head(self.fused_feature(common, shallow, resize_first))
 
     def fused_feature(self, common: Tensor, shallow: Tensor, resize_first: bool | None = None) -> Tensor:
-        """What the head reads: (B, fused_channels, h, w), L2-normalised over channels. Arguments as in `fuse`."""
+        """Return the head's input: (B, fused_channels, h, w), L2-normalised over channels. Arguments as in `fuse`."""
         return self.fusion(common, shallow, self.config.resize_first if resize_first is None else resize_first)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def create_fusion(config: ModelConfig) -> FeatureFusion | FineFusion:
 
 
 class _Fusion(nn.Module):
-    """What fusions share: they read the independent feature, which several common ones may then be joined with."""
+    """The base of all fusions: they read the independent feature, which several common ones may then be joined with."""
 
     conv: nn.Conv2d
     join: Callable[[Tensor, Tensor], Tensor]

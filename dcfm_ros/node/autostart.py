@@ -18,8 +18,9 @@ _GONE_LOOKS, _TOLD_LOOKS = 5, 30
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 
 _PASSERS_BY = ("launch_ros_", "_ros2cli")
-"""What the names of nodes begin with that hold such a client and manage nothing: launch, which has one for each
-LifecycleNode, and the command line.
+"""Beginnings of the names of nodes that hold such a client and manage nothing.
+
+These are launch, which has one for each LifecycleNode, and the command line.
 """
 
 
@@ -105,8 +106,9 @@ class Autostart:
 
 
 def managers(node: Node) -> list[str]:
-    """The names of the nodes that hold a client of the node's own `~/change_state`, launch and the command line left
-    out.
+    """Return the names of the nodes that hold a client of the node's own `~/change_state`.
+
+    Launch and the command line are left out.
     """
     service = node.resolve_service_name("~/change_state")
     if not node.count_clients(service):

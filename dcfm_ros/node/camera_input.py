@@ -85,7 +85,7 @@ class CameraInput:
 
     @property
     def problem(self) -> str:
-        """What is wrong when somebody publishes another type on the topic: DDS itself never says so."""
+        """A sentence where somebody publishes another type on the topic, else empty: DDS itself never says so."""
         if self._images is None:
             return ""
         expected = _type_name(self._kind)
@@ -122,12 +122,14 @@ class CameraInput:
             self._topic(),
             self._on_image,
             QoSProfile(history=sensor_data.history, depth=sensor_data.depth, reliability=self._reliability),
-            # Reliability is told apart below: rclpy would keep what it was at the first subscription.
+            # Reliability is decided below: rclpy would keep what it was at the first subscription.
             qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
         )
 
     def _wanted(self, topic: str) -> ReliabilityPolicy:
-        """As overridden; else reliable where all publishers are, and best effort, which matches any, where not. Where
+        """Return the reliability to subscribe with.
+
+        As overridden; else reliable where all publishers are, and best effort, which matches any, where not. Where
         there are none it stays as it is: what the next will offer cannot be known.
         """
         name = f"qos_overrides.{topic}.subscription.reliability"

@@ -82,7 +82,7 @@ class Engine:
 
     @property
     def progress(self) -> str:
-        """What is being built and how far, in words; empty when nothing is."""
+        """The engine that is being built and how far, in words; empty when none is."""
         build = self._build
         if build is None:
             return ""
@@ -122,7 +122,10 @@ class Engine:
             self._worker.close()
 
     def _needs(self, size: Size) -> tuple[Size, Size | None]:
-        """What must be ready for frames of a size: the network's input, and the masks where those are built as well."""
+        """Return the sizes that must be ready for frames of a size.
+
+        These are the network's input, and the masks where those are built as well.
+        """
         return self._any.network_size(*size), size if isinstance(self.backend, BuildsEngines) else None
 
     def _prepare(self, size: Size) -> None:

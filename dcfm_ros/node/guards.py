@@ -1,4 +1,4 @@
-"""What a callback raises ends the request or the transition that it belongs to, with a line, and never the process."""
+"""Guards of callbacks: what one raises ends its request or transition, with a line, and never the process."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def transition(goal: str, failed: str = "") -> Callable[[Transition], Transition
 
 
 def guard_services(node: Node, on_error: Callable[[str], None]) -> None:
-    """Answer each request that a service of the node cannot fulfil, rclpy's own services among them: by what stands
-    for a refusal in its type. Of parameters that are set one by one, each has an answer of its own. on_error: told of
-    it in a sentence.
+    """Answer each request that a service of the node cannot fulfil, rclpy's own services among them.
+
+    The answer is what stands for a refusal in the service's type. Of parameters that are set one by one, each has an
+    answer of its own. on_error: told of it in a sentence.
     """
     for service in node.services:
         answer = _guarded(service.srv_name, service.callback, on_error)

@@ -1,4 +1,4 @@
-"""What ROS 2 is here, for `dcfm doctor`; importing this needs what the node needs."""
+"""Facts about ROS 2 on this machine, for `dcfm doctor`; importing this needs what the node needs."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Parameter:
 
 
 _NONE = ("~", "null", "Null", "NULL")
-"""What YAML calls null; ROS reads it as text."""
+"""The words that YAML calls null; ROS reads them as text."""
 
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _SINGLES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}

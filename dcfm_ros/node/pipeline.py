@@ -28,7 +28,7 @@ _LONGEST_SENTENCE = 400
 
 @dataclass(frozen=True)
 class _Running:
-    """What frames go through; another takes its place when parameters change. looks: of each camera."""
+    """The engine and settings that frames go through until parameters change. looks: of each camera."""
 
     engine: Engine
     settings: Settings
@@ -94,7 +94,7 @@ class Pipeline:
 
     @property
     def counts(self) -> dict[str, Counts]:
-        """Of each camera."""
+        """The counts of each camera."""
         return self._worker.counts
 
     def last(self, camera: str) -> Result | None:
@@ -180,8 +180,10 @@ def _can_answer(last: Result, item: Received, look: Look) -> bool:
 
 
 def _same_image(one: Image | CompressedImage, other: Image | CompressedImage) -> bool:
-    """Whether a player sent the same image again. Cameras repeat stamps, so every field and pixel must be equal; an
-    image without a stamp is never one that was sent again.
+    """Say whether a player sent the same image again.
+
+    Cameras repeat stamps, so every field and pixel must be equal; an image without a stamp is never one that was sent
+    again.
     """
     if type(one) is not type(other) or not messages.stamp_ns(one.header):
         return False

@@ -37,7 +37,7 @@ from dcfm_ros.streaming.backends.select import free_devices
 
 _LOG_PERIOD_S = 5.0
 _CONFIGURE_WAIT_S = 10.0
-"""How long configuring waits for the engine; what takes longer goes on while the node is active and skips frames."""
+"""How long configuring waits for the engine; a longer build continues while the node is active and skips frames."""
 _SILENCE_S = 2.0
 """After so long without a publisher there is a line about the topic."""
 
@@ -45,8 +45,9 @@ _SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
 class SegmentationNode(LifecycleNode):
-    """A lifecycle node named `segmentation`. Configure loads the weights and makes the engine ready, activate
-    subscribes.
+    """A lifecycle node named `segmentation`.
+
+    Configure loads the weights and makes the engine ready, activate subscribes.
 
     Callbacks only hand messages over; one thread runs the network, another publishes, a third writes the log. An engine
     that fails for good takes the node through error processing to unconfigured; with `autostart` it is tried again,
@@ -111,7 +112,7 @@ class SegmentationNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights and take the device; the parameters hold from here on.
 
-        An engine that is not ready after some seconds goes on being built while the node may already be active.
+        An engine that is not ready after some seconds continues to be built while the node may already be active.
         """
         self._broken = ""
         try:

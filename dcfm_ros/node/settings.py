@@ -22,7 +22,7 @@ OF_STREAM = tuple(field.name for field in fields(StreamOptions))
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """What may differ from camera to camera. region_of_interest: (x, y, width, height), or None for the whole image.
+    """The settings of one camera. region_of_interest: (x, y, width, height), or None for the whole image.
 
     output_size: None for the image's own.
     """

@@ -12,7 +12,7 @@ from dcfm_ros.streaming.segmenter import StreamSegmenter
 
 
 class Round(NamedTuple):
-    """What came of the frames of one round, by camera: results, or the exception that a camera's frame ended in."""
+    """The frames of one round, by camera: their results, or the exception that a camera's frame ended in."""
 
     results: dict[str, list[Segmentation]]
     failures: dict[str, Exception]

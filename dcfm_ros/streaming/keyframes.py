@@ -80,12 +80,12 @@ class ComingKeyframe:
 
     @property
     def index(self) -> int:
-        """Of the frame in its stream."""
+        """The index of the frame in its stream."""
         return self._keyframe.index
 
     @property
     def number(self) -> int:
-        """Of the frame among all."""
+        """The number of the frame among all."""
         return self._keyframe.number
 
     @property

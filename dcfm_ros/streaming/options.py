@@ -1,4 +1,4 @@
-"""What may be chosen for a stream, each choice said once: the node, the command line and Python take it from here."""
+"""The options of a stream, each choice said once: the node, the command line and Python take it from here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEDULES: tuple[str, ...] = get_args(ScheduleName)
 
 @dataclass(frozen=True)
 class Choice:
-    """What a field of `StreamOptions` says of itself, for whoever shows or checks it.
+    """A field of `StreamOptions` as it describes itself, for whoever shows or checks it.
 
     description: one or more sentences. choices: the texts that are allowed; minimum, maximum: the range of a number, or
     of each in a pair. unit: of the number, as people read it. changeable: whether the node may change it from one frame
@@ -212,7 +212,7 @@ class StreamOptions:
 
 
 def stream_choices() -> Iterator[Choice]:
-    """What every field of `StreamOptions` says of itself, in order."""
+    """Yield each field of `StreamOptions` as it describes itself, in order."""
     for each in fields(StreamOptions):
         yield Choice(each.name, each.default, **each.metadata)
 

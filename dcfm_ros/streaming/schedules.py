@@ -65,8 +65,10 @@ class Schedule(ABC):
         """Before the first keyframe of a causal stream the answer does not matter: its first frame is one."""
 
     def keyframe_in_use(self, number: int) -> int | None:
-        """Number of the keyframe that the mask of frame `number` is to be made from, where asynchronous keyframes are
-        computed; None, as most schedules have it, leaves that to the stream's `swap_after`.
+        """Return the number of the keyframe that the mask of frame `number` is to be made from.
+
+        Asked where asynchronous keyframes are computed; None, as most schedules have it, leaves that to the stream's
+        `swap_after`.
         """
         return None
 
@@ -100,8 +102,9 @@ class FixedInterval(Schedule):
 
 @dataclass(frozen=True)
 class MaxAge(Schedule):
-    """A keyframe once the last is `seconds` old by the frames' stamps. Without stamps nobody can tell, and every frame
-    is one. Raises ValueError unless seconds > 0.
+    """A keyframe once the last is `seconds` old by the frames' stamps.
+
+    Without stamps nobody can tell, and every frame is one. Raises ValueError unless seconds > 0.
     """
 
     seconds: float
@@ -191,8 +194,9 @@ class Bounded(_Around):
 
 @dataclass(frozen=True)
 class InTurn(_Around):
-    """Another schedule, for one of several cameras on a device: a keyframe that is due waits a frame where another took
-    one in the same round, so that not all fall on one.
+    """Another schedule, for one of several cameras on a device.
+
+    A keyframe that is due waits a frame where another took one in the same round, so that not all fall on one.
     """
 
     def decide(self, situation: Situation) -> Decision:
@@ -204,8 +208,10 @@ class InTurn(_Around):
 
 @dataclass(frozen=True)
 class Recorded(Schedule):
-    """What another run decided, by the number of the frame: whether it was a keyframe, and from which keyframe on its
-    mask was made. A segmenter with this schedule also takes keyframes into use where that run did.
+    """The decisions of another run, by the number of the frame.
+
+    Whether it was a keyframe, and from which keyframe on its mask was made. A segmenter with this schedule also takes
+    keyframes into use where that run did.
     """
 
     keyframes: Mapping[int, bool]

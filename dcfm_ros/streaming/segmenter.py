@@ -118,7 +118,7 @@ class StreamSegmenter:
 
     @property
     def frames_since_keyframe(self) -> float:
-        """What the next frame's distance from the last keyframe will be; infinite where a new stream begins."""
+        """The next frame's distance from the last keyframe, in frames; infinite where a new stream begins."""
         last = self._keyframes.last_index
         return math.inf if last is None else self._index - last
 

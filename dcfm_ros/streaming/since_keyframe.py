@@ -1,4 +1,4 @@
-"""What has moved and changed since a keyframe, and its feature brought to where the picture is now."""
+"""Motion and change since a keyframe, and its feature moved to where the picture is now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pairs are drawn from: the labelled frames of a data set, and the frames around them."""
+"""Sources of training pairs: the labelled frames of a data set, and the frames around them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Source:
     consecutive, and the neighbour is the same picture seen by a camera that moved. hold_out: stems (a glob pattern)
     that are never trained on, nor are they neighbours. direction: where neighbours lie; "both", before or after with
     even chances, is the published recipe; "past" is what a robot does, whose keyframes are older than the frame.
-    picture: the size that frames are brought to, the "network"'s input or their own, as in the "source".
+    picture: the size that frames are resized to, the "network"'s input or their own, as in the "source".
     keep_bytes: how much of what was decoded is kept; what comes after that is read again each time.
 
     Raises ValueError when nothing is left, for a negative distance, or an unknown direction or picture, and

@@ -146,7 +146,7 @@ class _Run:
 
 
 class _Closer:
-    """What only the run that is shown is asked for: consistency over time and the pictures."""
+    """Measures of the run that is shown alone: consistency over time and the pictures."""
 
     def __init__(self, worst: WorstFrames, against_labels: bool) -> None:
         self.worst = worst

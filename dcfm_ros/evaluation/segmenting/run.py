@@ -26,7 +26,7 @@ from dcfm_ros.streaming.timing import Timing, read_timing_row, shares_of, timing
 
 @dataclass
 class Summary:
-    """What a run did. went_on_at: the frame from which on the network ran. network_s: of the segmenter alone.
+    """The result of a run. went_on_at: the frame from which on the network ran. network_s: of the segmenter alone.
 
     differing: frames whose class shares are not those of the run that is followed; None where it tells none.
     """
@@ -59,7 +59,7 @@ def segment(
     with what has been done.
 
     Raises RecordingError as the recording does, when a run cannot go on, and when a file cannot be written; what is
-    done by then stays, and can be gone on from.
+    done by then stays, and can be resumed.
     """
     done = _done(folder) if resume else []
     if decisions:
@@ -96,7 +96,7 @@ def _items(
     summary: Summary,
     is_stopped: Callable[[], bool],
 ) -> Iterator[Segmented]:
-    """What is done as it lies in the folder, then what the segmenter makes of the rest."""
+    """Yield what is done as it lies in the folder, then what the segmenter makes of the rest."""
     for place, frame in enumerate(frames):
         if is_stopped():
             return
@@ -153,9 +153,9 @@ def _mask(folder: Path, place: int) -> Path:
 
 
 def _first_to_run(done: Sequence[Timing], options: StreamOptions) -> int:
-    """From where on the network gives the same again: the keyframe before what is missing.
+    """Return the frame from where on the network gives the same again: the keyframe before what is missing.
 
-    With keyframes beside the stream that would have to be one that came into use before the next was due, which not all
+    With keyframes in the background that would have to be one that came into use before the next was due, which not all
     schedules let happen; these begin at the beginning.
     """
     if options.keyframe_mode == "async":

@@ -1,6 +1,6 @@
-"""What the backends that run ONNX graphs share: whole frames go through one graph each, as late as possible.
+"""The base of the backends that run ONNX graphs: whole frames go through one graph each, as late as possible.
 
-Each call into a runtime, and each feature that is handed out in between, costs as much as a small network's layers.
+Each call into a runtime, and each feature that is returned in between, costs as much as a small network's layers.
 So a feature is first a note of what it would be made of, and `decide` runs the one graph that makes all of it. Who
 asks for a feature itself (two commons at once, how much a frame changed) gets it from the graph of that part.
 """

@@ -85,7 +85,7 @@ class OnnxRuntimeBackend(GraphBackend):
         return self._sessions[part]
 
     def _session_beside(self, part: str) -> Any:
-        """The keyframe once more, for the thread beside the stream."""
+        """Return another session of the keyframe, for the thread in the background."""
         if self._beside is None:
             self._beside = self._session(part, threads_beside(self._threads), is_beside=True)
         return self._beside

@@ -215,7 +215,7 @@ class _Program:
     """An engine with memory to run in: one frame's call at a time. Outputs are new with each call.
 
     is_recorded: whether what it enqueues is recorded as a CUDA graph, for each set of addresses that comes again. torch
-    hands out memory that was freed before first, so that these are few.
+    returns memory that was freed before first, so that these are few.
     """
 
     def __init__(self, name: str, engine: tensorrt.ICudaEngine, device: CudaDevice, is_recorded: bool) -> None:

@@ -79,7 +79,7 @@ class TorchBackend:
 
 
 class Runner(Protocol):
-    """What differs between the CPU and CUDA. name: the device in words."""
+    """The steps that differ between the CPU and CUDA. name: the device in words."""
 
     name: str
 
