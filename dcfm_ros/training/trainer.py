@@ -6,8 +6,9 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -63,7 +64,7 @@ def train(recipe: Recipe) -> Path:
     held_out = validation_frames(model, recipe)
     if not (output / "checkpoint.pt").exists():
         fit_what_no_weights_fit(model, dataset, recipe)
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
+    averaged = AveragedModel(model, multi_avg_fn=_running_mean(recipe.average), use_buffers=True)
     take_step = TrainingStep(model, class_weights, recipe, accelerator)
     state = RunState(model, averaged, take_step.optimizer, take_step.schedule, recipe, accelerator.scaler)
     checkpoint, weights = output / "checkpoint.pt", output / "weights.safetensors"
@@ -136,6 +137,15 @@ def _check_all_are_at(step: int, accelerator: Accelerator) -> None:
         raise ValueError(
             f"processes go on from the steps {steps}; expected one folder `output` that all machines share"
         )
+
+
+def _running_mean(decay: float) -> Callable[[Any, Any, Any], None]:
+    """A mean over all steps before it is one over the last: a short run would else keep what it began with."""
+
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        get_ema_multi_avg_fn(min(decay, float((1 + count) / (10 + count))))(averaged, current, count)
+
+    return update
 
 
 def _validate_and_keep_best(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-DEFAULT_WEIGHTS = _FOLDER / "camvid_resnet18.safetensors"
+DEFAULT_WEIGHTS = _FOLDER / "camvid_lite0.safetensors"
 
 
 def shipped_weights() -> tuple[str, ...]:

@@ -193,7 +193,7 @@ def test_a_read_only_image_is_taken_like_any_other(case: Case, images: list[np.n
 
 def test_the_precision_that_auto_means_keeps_the_masks_of_a_street() -> None:
     """It is bfloat16 in OpenVINO where the CPU has it; of half a per cent of the pixels it may think otherwise."""
-    frames = list(StreetDrive(StreetConfig(frames=2, height=240, width=320)))
+    frames = list(StreetDrive(StreetConfig(frames=2, height=256, width=320)))
     expected = _masks(create_backend(DEFAULT_WEIGHTS, "torch", "cpu", precision="fp32"), frames)
     for name in ("onnxruntime", "openvino"):
         found = _masks(create_backend(DEFAULT_WEIGHTS, name, "cpu"), frames)
@@ -201,5 +201,5 @@ def test_the_precision_that_auto_means_keeps_the_masks_of_a_street() -> None:
 
 
 def _masks(backend: Backend, frames: list[Frame]) -> list[np.ndarray]:
-    segmenter = stream_of(backend, FixedInterval(2), input_size=(240, 320), align="none")
+    segmenter = stream_of(backend, FixedInterval(2), input_size=(256, 320), align="none")
     return [result.mask for frame in frames for result in segmenter.push(frame)]
