@@ -4,4 +4,4 @@ The method is Deep Common Feature Mining (Zheng, Yang, Huang; IEEE TCSVT 2024). 
 and ROS are loaded only by the parts that use them.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

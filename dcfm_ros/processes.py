@@ -21,7 +21,7 @@ _VARIABLE = "DCFM_ROS_ENDS_WITH"
 """The pipe that a started process waits on: the number of its end, and which it is, as numbers are used again."""
 
 _GRACE_S = 15.0
-"""What an interrupt may take, before a process that was left alone is killed."""
+"""Seconds that a process left alone may take to end after an interrupt, before it is killed."""
 
 
 def start(

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dcfm_ros.imaging import Frame
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import model_config
+from dcfm_ros.streaming import Schedule, StreamOptions, StreamSegmenter
+from dcfm_ros.streaming.keyframes import KeyframeWorker
 
 SECOND = 1_000_000_000
 
@@ -24,7 +26,6 @@ class FakeBackend:
     decided: dict[int, list[int]] = field(default_factory=dict)
     sizes: list[tuple[int, ...]] = field(default_factory=list)
     grids: list[np.ndarray] = field(default_factory=list)
-    batches: list[list[int]] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
     let_through: threading.Event = field(default_factory=threading.Event)
 
@@ -36,10 +37,6 @@ class FakeBackend:
         self._called(f"shallow {image[0, 0, 0]}")
         self.sizes.append(image.shape)
         return int(image[0, 0, 0])
-
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[int]:
-        self.batches.append([int(image[0, 0, 0]) for image in images])
-        return self.batches[-1]
 
     def encode_common(self, shallow: int) -> int:
         self._called(f"common {shallow}")
@@ -78,3 +75,10 @@ def frame(value: int, stamp: float | None = None, size: tuple[int, int] = (6, 8)
     """A picture of one colour; frames follow each other by a tenth of a second."""
     stamp = 10 + value / 10 if stamp is None else stamp
     return Frame(np.full((*size, 3), value, np.uint8), stamp_ns=round(stamp * SECOND), encoding=encoding)
+
+
+def stream_of(
+    backend: object, schedule: Schedule | None = None, worker: KeyframeWorker | None = None, **options: object
+) -> StreamSegmenter:
+    """A segmenter of these options that leaves features where they were, unless told otherwise."""
+    return StreamSegmenter(backend, StreamOptions(**{"align": "none"} | options), schedule, worker)

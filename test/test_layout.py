@@ -24,6 +24,7 @@ MAX_LINES = 450
 # above its own line. The plain data (the version, and where the weights are) is everybody's.
 MAY_IMPORT = {
     "processes": set[str](),
+    "machine": set[str](),
     "model": set[str](),
     "imaging": set[str](),
     "deploy": {"model"},
@@ -32,10 +33,11 @@ MAY_IMPORT = {
     "datasets": {"imaging"},
     "evaluation": {"streaming", "datasets", "recordings", "imaging", "processes"},
     "training": {"model", "datasets", "imaging", "evaluation.metrics"},
-    "node": {"streaming", "imaging", "recordings", "processes"},
+    "node": {"streaming", "imaging", "recordings", "processes", "machine"},
+    "doctor": {"streaming", "imaging", "node", "processes", "machine", "deploy.engine_cache"},
     "cli": {
         *("model", "imaging", "deploy", "streaming", "recordings", "datasets", "evaluation", "training", "node"),
-        "processes",
+        *("processes", "machine", "doctor"),
     },
 }
 PLAIN_DATA = ("", "weights")
@@ -53,7 +55,7 @@ ONLY_IN = {
     "onnxruntime": ("deploy.quantise", "streaming.backends.onnxruntime_backend"),
     "openvino": ("deploy.openvino_files", "streaming.backends.openvino_backend"),
     "tensorrt": ("deploy", "streaming.backends"),
-    "pynvml": ("streaming.hardware", "cli"),
+    "pynvml": ("machine.hardware",),
     "triton": ("streaming.backends.triton_decide",),
     "safetensors": ("model", "training"),
     "cv2": ("imaging", "streaming", "recordings", "datasets", "evaluation", "training", "node", "cli"),
@@ -170,7 +172,7 @@ def test_no_process_outlives_what_started_it(path: Path) -> None:
     assert not loose, f"lines {loose} start a process; expected dcfm_ros.processes.start"
 
 
-@pytest.mark.parametrize("module", ["dcfm_ros.cli.main", "dcfm_ros.cli.models"])
+@pytest.mark.parametrize("module", ["dcfm_ros.cli.main", "dcfm_ros.cli.models", "dcfm_ros.cli.doctor"])
 def test_the_command_line_starts_without_what_may_be_missing(module: str) -> None:
     script = f"import sys, {module}; print(sorted({{'torch', 'cv2', 'rclpy', 'rosbags'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60)

@@ -16,23 +16,25 @@ import click
 import torch
 from rich.console import Console
 
-from dcfm_ros.cli.bench_machine import device_name, measured_energy, peak_memory_mb, versions
+from dcfm_ros.cli.bench_machine import device_name, peak_memory_mb
 from dcfm_ros.cli.bench_network import Drive, Eager, measure, published
 from dcfm_ros.cli.bench_recording import recording_table
 from dcfm_ros.cli.bench_streams import measure_streams
 from dcfm_ros.cli.bench_tables import budget_line, network_table, pushes_table, stages_table, streams_table
-from dcfm_ros.cli.options import SizeType
+from dcfm_ros.cli.options import stream_option
 from dcfm_ros.cli.passes import Source, run_pass
+from dcfm_ros.cli.sizes import SizeType
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size
-from dcfm_ros.imaging.motion import ALIGNMENTS, Align
+from dcfm_ros.imaging.motion import Align
+from dcfm_ros.machine.libraries import versions
 from dcfm_ros.model import DCFM, create_model, load_weights, save_weights
 from dcfm_ros.recordings.writers import BagWriter
 from dcfm_ros.streaming.backends.base import PRECISIONS, Backend
 from dcfm_ros.streaming.backends.select import BACKENDS, create_backend
+from dcfm_ros.streaming.options import KeyframeMode
 from dcfm_ros.streaming.result import STAGES
-from dcfm_ros.streaming.segmenter import KEYFRAME_MODES, KeyframeMode
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 NETWORKS = ("camvid_lite0", "camvid_resnet18", "cityscapes_resnet18")
@@ -54,7 +56,10 @@ _STREAMS_HZ = 10.0
     help="Also a folder that `dcfm export` made of these weights, on each backend.",
 )
 @click.option(
-    "--size", type=SizeType(), help="Size of the network's input. Default: the size that the weights were trained at."
+    "--input-size",
+    "size",
+    type=SizeType(),
+    help="Size of the network's input. Default: the size that the weights were trained at.",
 )
 @click.option(
     "--camera",
@@ -62,7 +67,7 @@ _STREAMS_HZ = 10.0
     default="720x1280",
     show_default=True,
     help="Size of the camera's pictures in whole pushes; the network sees them in their aspect, with as many pixels as "
-    "--size has.",
+    "--input-size has.",
 )
 @click.option(
     "--backend",
@@ -74,7 +79,7 @@ _STREAMS_HZ = 10.0
     help="May be given several times; all: every one that runs here.",
 )
 @click.option("--precision", type=click.Choice(PRECISIONS), multiple=True, default=("auto",), show_default=True)
-@click.option("--align", type=click.Choice(ALIGNMENTS), default="flow", show_default=True)
+@stream_option("align")
 @click.option("--rounds", default=9, type=click.IntRange(min=1), show_default=True, help="Medians are over so many.")
 @click.option("--rate", default=15.0, show_default=True, help="Hz, of the camera that frame times are taken with.")
 @click.option(
@@ -83,18 +88,10 @@ _STREAMS_HZ = 10.0
     help="Also say which K is the smallest whose mean push takes no longer.",
 )
 @click.option("--streams", default=0, type=click.IntRange(min=0), help="Also so many cameras at 10 Hz on one device.")
-@click.option(
-    "--keyframe-mode",
-    type=click.Choice(KEYFRAME_MODES),
-    default="async",
-    help="Where the cameras of --streams have their keyframes computed.",
-)
-@click.option(
-    "--batch/--no-batch", default=False, help="Compute shallow features of the cameras of --streams in one pass."
-)
+@stream_option("keyframe_mode", default="async")
 @click.option("--seconds", default=20.0, type=click.FloatRange(0.5), help="Length of the run of --streams, in seconds.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--threads", default=0, help="CPU threads; 0: the backend's own choice.")
+@click.option("--num-threads", default=0, help="CPU threads; 0: the backend's own choice.")
 @click.option("--node/--no-node", default=True, help="Also measure what the ROS node adds to a frame.")
 @click.option("--recording/--no-recording", default=True, help="Also measure `dcfm segment` from bag to files.")
 @click.option("--training/--no-training", default=True, help="Also measure what a step of training costs.")
@@ -112,27 +109,28 @@ def command(
     budget_ms: float | None,
     streams: int,
     keyframe_mode: KeyframeMode,
-    batch: bool,
     seconds: float,
     device: str,
-    threads: int,
+    num_threads: int,
     node: bool,
     recording: bool,
     training: bool,
     json_file: Path | None,
 ) -> None:
-    """Time the plain published network in PyTorch eager, every frame in full, against DCFM on the backends, in turns:
-    the network, and whole pushes of a camera's pictures. And a step of training.
+    """Time the published network in PyTorch against DCFM on the backends, and a step of training.
+
+    The published network runs plain, in eager mode, with every frame in full. It and DCFM take turns: the network
+    alone, and whole pushes of a camera's pictures.
     """
     console = Console()
     document: dict[str, Any] = {"device": device_name(), "versions": versions(), "rows": [], "streams": []}
     names = [name for name in BACKENDS if name != "auto"] if "all" in backends else list(backends)
-    with tempfile.TemporaryDirectory() as scratch, measured_energy() as energy:
+    with tempfile.TemporaryDirectory() as scratch:
         for path, named in _cases(Path(scratch), weights):
             wanted = [(path, name, one) for name in names for one in precision]
             if path == (weights or DEFAULT_WEIGHTS):
                 wanted += [(folder, name, "auto") for folder in exported for name in names]
-            made = list(_made(console, wanted, device, threads, required="all" not in backends))
+            made = list(_made(console, wanted, device, num_threads, required="all" not in backends))
             config = made[0].config
             frames = _street(size or network_size(*config.input_size, config.input_size, config.size_multiple))
             drive = Drive(frames, _street(camera), rate)
@@ -147,29 +145,29 @@ def command(
                 if budget_ms is not None:
                     console.print(budget_line(row, pushes, budget_ms))
             if streams:
-                found = measure_streams(made[0], frames, streams, _STREAMS_HZ, seconds, align, keyframe_mode, batch)
+                found = measure_streams(made[0], frames, streams, _STREAMS_HZ, seconds, align, keyframe_mode)
                 document["streams"].append(asdict(found))
                 console.print(streams_table(found))
-    document |= {"peak_memory_mb": peak_memory_mb(), "energy": asdict(energy)}
+    document["peak_memory_mb"] = peak_memory_mb()
     console.print(f"{document['device']}; {', '.join(f'{name} {v}' for name, v in document['versions'].items())}")
-    told = f"{energy.joules:.0f} J in all ({energy.source})" if energy.joules is not None else "energy is not told here"
-    console.print(f"Peak memory of this process {document['peak_memory_mb']:.0f} MB; {told}.")
+    console.print(f"Peak memory of this process {document['peak_memory_mb']:.0f} MB.")
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(document, indent=2) + "\n")
     if node and importlib.util.find_spec("rclpy"):
-        console.print(_node_overhead(device, threads))
+        console.print(_node_overhead(device, num_threads))
     if recording:
-        console.print(recording_table(device, threads))
+        console.print(recording_table(device, num_threads))
     if training and importlib.util.find_spec("accelerate"):
         from dcfm_ros.cli.bench_training import training_table  # needs what the extra `train` brings
 
-        console.print(training_table(device, threads))
+        console.print(training_table(device, num_threads))
 
 
 def _cases(folder: Path, weights: Path | None) -> Iterator[tuple[Path, str]]:
-    """Weights files, each with what rows call it: the one that was asked for, or the one of each of NETWORKS that
-    ships, and random ones where none does.
+    """Yield weights files, each with what rows call it.
+
+    The one that was asked for, or the one of each of NETWORKS that ships, and random ones where none does.
     """
     if weights is not None:
         yield weights, weights.name
@@ -198,8 +196,9 @@ def _networks_in_eager(weights: Path, device: str) -> tuple[Eager, Eager]:
 def _made(
     console: Console, wanted: Sequence[tuple[Path, str, str]], device: str, threads: int, required: bool
 ) -> Iterator[Backend]:
-    """The backends of these weights, names and precisions; where they are not all `required`, those that do not run
-    here are told and left out.
+    """Yield the backends of these weights, names and precisions.
+
+    Where they are not all `required`, those that do not run here are named on the console and left out.
     """
     found = 0
     for weights, name, precision in wanted:
@@ -225,7 +224,7 @@ def _street(size: tuple[int, int]) -> list[Frame]:
 
 
 def _node_overhead(device: str, threads: int) -> str:
-    """What a frame spends in the node beside the segmenter's stages: callback entry to publication, mask only."""
+    """Say what a frame spends in the node outside the segmenter's stages: callback entry to publication, mask only."""
     with tempfile.TemporaryDirectory() as folder:
         bag, frames = Path(folder) / "drive", 60
         with BagWriter(bag, "/camera/image_raw") as writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +15,10 @@ from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size
 from dcfm_ros.imaging.motion import Align
 from dcfm_ros.model import DCFM, ModelConfig, model_config
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
+from dcfm_ros.streaming.options import KeyframeMode
 from dcfm_ros.streaming.result import STAGES
-from dcfm_ros.streaming.schedules import Budget
-from dcfm_ros.streaming.segmenter import KeyframeMode
 
 PACED_FRAMES = 201
 INTERVAL = 5
@@ -84,7 +84,7 @@ class Push:
 
 
 class Pushes:
-    """What whole pushes of a stream took, at least a keyframe and another frame."""
+    """The times of whole pushes of a stream, at least of a keyframe and of another frame."""
 
     def __init__(self, pushes: Sequence[Push]) -> None:
         self.by_kind = {
@@ -94,7 +94,7 @@ class Pushes:
         }
 
     def milliseconds(self, kind: str) -> list[float]:
-        """Of each push of a kind: "keyframe", "other" or "all"."""
+        """Return the milliseconds of each push of a kind: "keyframe", "other" or "all"."""
         return [push.milliseconds for push in self.by_kind[kind]]
 
     def mean_at(self, interval: int) -> float:
@@ -105,10 +105,11 @@ class Pushes:
     def interval_within(self, budget_ms: float) -> int | None:
         """The smallest keyframe interval whose mean push takes no longer; None where every one takes longer."""
         keyframe, other = self._means()
-        try:
-            return Budget(budget_ms, keyframe, min(keyframe, other)).interval
-        except ValueError:  # not even frames that are no keyframes are within it
+        if budget_ms >= keyframe:
+            return 1
+        if budget_ms <= other:
             return None
+        return math.ceil((keyframe - other) / (budget_ms - other))
 
     def percentiles(self) -> Iterator[tuple[str, str, float, float, float]]:
         """Kind of frame, "push" or stage, p50, p95, p99; stages that took no time are left out."""
@@ -141,8 +142,10 @@ class Eager:
 
 
 def published(config: ModelConfig) -> ModelConfig:
-    """The published network that a network is measured against: itself, or for one of the real-time networks, which
-    are not the authors', their smallest with as many classes.
+    """Return the published network that a network is measured against.
+
+    That is the network itself, or for one of the real-time networks, which are not the authors', their smallest with as
+    many classes.
     """
     if not config.backbone.startswith("efficientnet"):
         return config
@@ -164,8 +167,9 @@ class Drive:
 def measure(
     plain: Eager, own: Eager, backend: Backend, weights: str, drive: Drive, rounds: int, align: Align
 ) -> tuple[Row, Pushes]:
-    """The plain published network and one backend, in turns: of several in one process each would meet the last one's
-    threads.
+    """Measure the plain published network and one backend, in turns.
+
+    Of several backends in one process each would meet the last one's threads.
 
     own: the backend's network in PyTorch, whose masks are the reference; may be `plain`. weights: as the row names
     them.
@@ -188,8 +192,8 @@ class _Run:
         self._backend, self._drive, self._align = backend, drive, align
         self._size = drive.frames[0].height, drive.frames[0].width
         self._camera = drive.pictures[0].height, drive.pictures[0].width
-        self._full = StreamSegmenter(backend, mode="full", input_size=self._size)
-        self._causal = StreamSegmenter(backend, FixedInterval(3), input_size=self._size, align=align)
+        self._full = StreamSegmenter(backend, StreamOptions(mode="full", input_size=self._size))
+        self._causal = StreamSegmenter(backend, StreamOptions(keyframe_interval=3, input_size=self._size, align=align))
         self._stream = self._of_the_camera("sync")
         self._full_ms: list[float] = []
         self._other_ms: list[float] = []
@@ -208,7 +212,7 @@ class _Run:
             self._pushes.append(self._pushed(self._stream, len(self._pushes)))
 
     def row(self, weights: str, baseline: str, eager_ms: float) -> tuple[Row, Pushes]:
-        """What came of all turns but the first, and of a camera's pace."""
+        """Return the figures of all turns but the first, and of a camera's pace."""
         full, other = statistics.median(self._full_ms[1:]), statistics.median(self._other_ms[1:])
         pushes = Pushes(self._pushes[_TURN:])
         _, p95, p99 = percentiles(pushes.milliseconds("all"))
@@ -241,7 +245,7 @@ class _Run:
         return row, pushes
 
     def _paced(self, keyframe_mode: KeyframeMode) -> float:
-        """p99 over p50 of the pushes of a camera of that rate; who comes late goes on with the newest frame."""
+        """Return p99 over p50 of the pushes of a camera of that rate; a late one continues with the newest frame."""
         segmenter = self._of_the_camera(keyframe_mode)
         segmenter.warm_up(*self._camera)
         pushes = [self._pushed(segmenter, number) for number in arrivals(PACED_FRAMES, self._drive.rate_hz)]
@@ -252,13 +256,13 @@ class _Run:
 
     def _of_the_camera(self, keyframe_mode: KeyframeMode) -> StreamSegmenter:
         """A stream of the camera's pictures, which the network sees in their aspect with as many pixels as its own."""
-        return StreamSegmenter(
-            self._backend,
-            FixedInterval(INTERVAL),
+        options = StreamOptions(
+            keyframe_interval=INTERVAL,
             input_size=network_size(*self._camera, self._size, self._backend.config.size_multiple),
             align=self._align,
             keyframe_mode=keyframe_mode,
         )
+        return StreamSegmenter(self._backend, options)
 
     def _pushed(self, segmenter: StreamSegmenter, number: int) -> Push:
         frame = forth_and_back(self._drive.pictures, number, self._drive.rate_hz)

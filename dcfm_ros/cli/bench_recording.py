@@ -1,4 +1,4 @@
-"""What reading and writing cost `dcfm segment`: a bag of camera images end to end, against the network alone."""
+"""The cost of reading and writing in `dcfm segment`: a bag of camera images end to end, against the network alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from rich.table import Table
@@ -17,7 +16,7 @@ from dcfm_ros.evaluation.segmenting.run import segment
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.recordings.writers import BagWriter
-from dcfm_ros.streaming import StreamSegmenter
+from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.backends.select import create_backend
 
@@ -67,7 +66,7 @@ def recording_table(device: str, threads: int) -> Table:
 
 
 def _alone(backend: Backend, frames: list[Frame]) -> _Times:
-    segmenter = StreamSegmenter(backend, align="flow")
+    segmenter = StreamSegmenter(backend)
     clock = _Clock()
     for frame in frames:
         segmenter.push(frame)
@@ -77,7 +76,7 @@ def _alone(backend: Backend, frames: list[Frame]) -> _Times:
 def _to_end(backend: Backend, bag: Path, folder: Path, kinds: tuple[Kind, ...]) -> _Times:
     clock = _Clock()
     with open_recording(bag) as recording:
-        summary = segment(recording, folder, kinds, backend, partial(StreamSegmenter, align="flow"))
+        summary = segment(recording, folder, kinds, backend, StreamOptions())
     return clock.of(summary.frames)
 
 

@@ -1,4 +1,4 @@
-"""What `dcfm bench` measured, as tables and sentences."""
+"""Tables and sentences about the measurements of `dcfm bench`."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def budget_line(row: Row, pushes: Pushes, budget_ms: float) -> str:
 
 
 def streams_table(streams: Streams) -> Table:
-    """What became of each camera's frames."""
-    how = f"{streams.keyframe_mode} keyframes{', in batches' if streams.batch else ''}"
+    """Return a table of how many frames of each camera were processed and dropped, and how late their masks came."""
+    how = f"{streams.keyframe_mode} keyframes"
     table = _table(f"{streams.cameras} cameras at {streams.rate_hz:g} Hz, K=5, {how}")
     _numbers(table, "camera", "processed", "dropped")
     for camera, (processed, dropped) in enumerate(zip(streams.processed, streams.dropped, strict=True)):

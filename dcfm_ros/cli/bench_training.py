@@ -1,4 +1,4 @@
-"""What a step of training costs: the trainer's own figures, from a short run of `dcfm train` on a rendered drive."""
+"""The cost of a step of training: the trainer's own figures, from a short run of `dcfm train` on a rendered drive."""
 
 from __future__ import annotations
 

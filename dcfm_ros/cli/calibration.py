@@ -17,8 +17,9 @@ _CONSECUTIVE = 4
 
 
 def calibration_clips(path: Path, config: ModelConfig, size: Size | None, wanted: int) -> list[Clip]:
-    """`wanted` frames of a bag, video or folder, or all where there are fewer, at the network's size: clips of up to 4
-    consecutive ones, evenly spread, each a keyframe and frames that reuse its feature.
+    """Read `wanted` frames of a bag, video or folder, or all where there are fewer, at the network's size.
+
+    They come as clips of up to 4 consecutive ones, evenly spread, each a keyframe and frames that reuse its feature.
     """
     with open_recording(path) as recording:
         clip_of = {index: number for number, span in enumerate(_spans(len(recording), wanted)) for index in span}

@@ -13,16 +13,18 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from dcfm_ros.cli.bench_machine import device_name, versions
+from dcfm_ros.cli.bench_machine import device_name
 from dcfm_ros.cli.labelled import dataset_options, make_room, only_frames, opened
-from dcfm_ros.cli.options import backend_options
+from dcfm_ros.cli.options import backend_options, stream_option
 from dcfm_ros.datasets.dataset import Dataset
 from dcfm_ros.evaluation.report.files import write_whole
 from dcfm_ros.evaluation.runs import evaluate, steps
-from dcfm_ros.imaging.motion import ALIGNMENTS, Align
-from dcfm_ros.streaming import StreamSegmenter
+from dcfm_ros.imaging.motion import Align
+from dcfm_ros.machine.libraries import versions
+from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.backends.select import create_backend
+from dcfm_ros.streaming.options import Mode
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 _LONGEST = 1000
@@ -72,7 +74,7 @@ def _intervals(context: click.Context, parameter: click.Parameter, value: str) -
     metavar="FRAMES[,FRAMES...]",
     help="From one keyframe to the next; 1: every frame in full.",
 )
-@click.option("--align", type=click.Choice(ALIGNMENTS), default="flow", show_default=True)
+@stream_option("align")
 @backend_options(default="auto")
 @click.option(
     "--json",
@@ -91,7 +93,7 @@ def command(
     backend: str,
     precision: str,
     device: str,
-    threads: int,
+    num_threads: int,
     json_file: Path | None,
 ) -> None:
     """Show mIoU on the labels of DATASET against the milliseconds of the mean frame, at several keyframe intervals.
@@ -100,17 +102,19 @@ def command(
     a time is of the whole call, a frame of DATASET's size in and ids of that size out.
     """
     files = tuple(dict.fromkeys(files)) or (DEFAULT_WEIGHTS,)
-    networks = [create_backend(path, backend, device, threads, precision) for path in files]
+    networks = [create_backend(path, backend, device, num_threads, precision) for path in files]
     if json_file is not None:
         make_room(json_file)
     data = [only_frames(opened(root, kind, split, StreamSegmenter(one).labels)[0], only) for one in networks]
     found: dict[Path, list[Point]] = {path: [] for path in files}
     with Progress(transient=True) as progress:
         for interval in intervals:
+            mode: Mode = "full" if interval == 1 else "causal"
+            options = StreamOptions(mode=mode, align=align, keyframe_interval=interval)
             for path, network, dataset in zip(files, networks, data, strict=True):
-                task = progress.add_task(f"{path.name}, K={interval}", total=steps(dataset))
+                task = progress.add_task(f"{path.name}, K={interval}", total=steps(dataset, options))
                 advance = partial(progress.advance, task)
-                found[path].append(_point(path, network, dataset, interval, align, advance))
+                found[path].append(_point(path, network, dataset, options, advance))
     points = [point for of_network in found.values() for point in of_network]
     Console().print(_table(points, align))
     if json_file is not None:
@@ -125,11 +129,8 @@ def command(
         write_whole(json_file, json.dumps(document, indent=2) + "\n")
 
 
-def _point(
-    path: Path, network: Backend, dataset: Dataset, interval: int, align: Align, advance: partial[None]
-) -> Point:
-    stream = partial(StreamSegmenter, align=align)
-    scores = evaluate(network, dataset, "full" if interval == 1 else "causal", interval, advance=advance, stream=stream)
+def _point(path: Path, network: Backend, dataset: Dataset, options: StreamOptions, advance: partial[None]) -> Point:
+    scores, interval = evaluate(network, dataset, options, advance=advance), options.keyframe_interval
     if interval > 1 and scores.other_ms is None:
         raise ValueError(
             f"no frame of {dataset.root} that is used follows another; expected clips, in which features can be reused"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from dcfm_ros.cli.options import stream_option
 from dcfm_ros.cli.passes import PassError, PassResult, Source, run_pass
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.recordings import open_recording
@@ -26,7 +27,7 @@ FULL_NETWORK_FRAMES = 60
 @click.option("--output", default="demo_output", show_default=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--topic", help="The image topic of a bag that has several.")
 @click.option("--weights", type=click.Path(exists=True, path_type=Path), help="A file or an exported folder.")
-@click.option("--keyframe-interval", default=5, show_default=True, type=click.IntRange(1, 1000))
+@stream_option("keyframe_interval")
 @click.option("--seed", default=0, show_default=True, help="Seed of the drive that is rendered when there is no INPUT.")
 @click.option("--frames", type=click.IntRange(min=1), help="Use only the first N frames.")
 def command(

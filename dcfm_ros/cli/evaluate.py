@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dcfm_ros.cli.labelled import dataset_options, make_room, only_frames, opened
-from dcfm_ros.cli.options import backend_options, stream_options
+from dcfm_ros.cli.options import backend_options, check_repeatable, stream_options
 from dcfm_ros.datasets.dataset import Dataset
 from dcfm_ros.datasets.one_clip import OneClip
 from dcfm_ros.evaluation.disturbances import DISTURBANCES, disturbance_names
 from dcfm_ros.evaluation.report.files import write_whole
 from dcfm_ros.evaluation.runs import Evaluation, Reference, check_classes, evaluate, steps
-from dcfm_ros.streaming import MODES, Schedule, StreamSegmenter
+from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
@@ -41,8 +40,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--labels", type=_FOLDER, help="8-bit PNGs of class ids with equal stems; some may lack.")
 @dataset_options
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
-@click.option("--mode", type=click.Choice(MODES), default="causal", show_default=True)
-@stream_options
+@stream_options()
 @backend_options(default="torch")
 @click.option(
     "--against",
@@ -71,14 +69,11 @@ def command(
     split: str | None,
     only: str,
     weights: str | None,
-    mode: str,
-    keyframe_interval: int,
-    schedule: Schedule | None,
-    stream: partial[StreamSegmenter],
+    options: StreamOptions,
     backend: str,
     precision: str,
     device: str,
-    threads: int,
+    num_threads: int,
     against: Reference,
     disturb: list[str],
     json_file: Path | None,
@@ -88,18 +83,14 @@ def command(
     Each clip of a data set is a stream of its own, and so is what follows a missing frame. Where at least nine in ten
     frames have a label, the streams run once. Where fewer have, each labelled frame is met once for each distance
     below the keyframe interval, with the keyframe so many frames before it, and mIoU is over all of these. Stills
-    that do not follow each other are at distance 0 alone; given as --images they want --mode full. In the mode full
-    the keyframe interval is 1, and so it stands in the JSON.
+    that do not follow each other are at distance 0 alone; given as --images they want --mode full.
     """
     if (root is None) == (images is None and labels is None) or (images is None) != (labels is None):
         raise click.UsageError("expected either DATASET, or --images and --labels")
     if root is None and (kind or split):
         raise click.UsageError("--kind and --split are of DATASET; expected neither with --images and --labels")
-    network = create_backend(weights or "", backend, device, threads, precision)
-    if stream.keywords["keyframe_mode"] == "async" and not stream.keywords["swap_after"]:
-        raise click.UsageError(
-            "asynchronous keyframes want --swap-after here: frames come as fast as they are segmented"
-        )
+    network = create_backend(weights or "", backend, device, num_threads, precision)
+    check_repeatable(options)
     classes = StreamSegmenter(network).labels
     if root is not None:
         dataset: Dataset
@@ -110,27 +101,22 @@ def command(
     dataset = only_frames(dataset, only)
     check_classes(network, dataset)
     dataset.check_labels()
-    if mode == "full":
-        keyframe_interval, schedule, stream = 1, None, partial(StreamSegmenter)
     if json_file is not None:
         make_room(json_file)
 
     runs: dict[str, Evaluation] = {}
     with Progress(transient=True) as progress:
         for name in disturb if len(disturb) == 1 else ["", *disturb]:
-            task = progress.add_task(name or "evaluating", total=steps(dataset, schedule, against))
+            task = progress.add_task(name or "evaluating", total=steps(dataset, options, against))
             runs[name] = evaluate(
                 network,
                 dataset,
-                mode,  # type: ignore[arg-type]
-                keyframe_interval,
+                options,
                 DISTURBANCES.get(name),
                 lambda task=task: progress.advance(task),  # type: ignore[misc]
-                schedule,
                 against,
-                stream,
             )
-    _show(runs, mode, dataset.strays)
+    _show(runs, options.mode, dataset.strays)
     if json_file is not None:
         ran = {
             "dataset": str(dataset.root),
@@ -140,10 +126,7 @@ def command(
             "only": only,
             "weights": str(weights or DEFAULT_WEIGHTS),
             "backend": network.description,
-            "mode": mode,
-            "keyframe_interval": keyframe_interval,
-            "schedule": None if schedule is None else repr(schedule),
-            "stream": stream.keywords,
+            "options": options.to_json(),
             "against": against,
         }
         write_whole(json_file, json.dumps(_document(runs) | ran, indent=2) + "\n")

@@ -15,11 +15,11 @@ import torch
 from rich.console import Console
 
 from dcfm_ros.cli.calibration import calibration_clips
-from dcfm_ros.cli.options import SizeType
+from dcfm_ros.cli.sizes import SizeType
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.deploy.calibration import Clip
 from dcfm_ros.deploy.exported import KINDS, Exported, ExportError, new_folder, write_document
-from dcfm_ros.deploy.onnx_graphs import onnx_graphs
+from dcfm_ros.deploy.onnx_graphs import HALF_INT8_OPSET, OPSET, onnx_graphs
 from dcfm_ros.deploy.parts import Parts, inference_parts
 from dcfm_ros.imaging.geometry import Size, network_size, resize_to_network
 from dcfm_ros.imaging.logits import ids_from_logits
@@ -51,7 +51,9 @@ class Agreement:
 @click.command()
 @click.argument("weights", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--format", "kind", type=click.Choice(tuple(KINDS)), default="onnx", show_default=True)
-@click.option("--size", type=SizeType(), help="Size of the network's input. Default: any, chosen when it runs.")
+@click.option(
+    "--input-size", "size", type=SizeType(), help="Size of the network's input. Default: any, chosen when it runs."
+)
 @click.option(
     "--ids-size", type=SizeType(), help="Size of the masks: adds a graph that makes them, for runtimes on a GPU."
 )
@@ -104,14 +106,16 @@ def command(
 
 
 def _graphs(model: DCFM, exported: Exported, clips: list[Clip]) -> dict[str, bytes]:
-    # TensorRT takes float32 graphs and chooses itself where float16 will do.
-    is_half = exported.precision == "fp16" and exported.kind == "onnx"
+    is_tensorrt, is_int8 = exported.kind == "tensorrt", exported.precision == "int8"
+    # TensorRT computes what lies between int8 layers in the graph's precision; ONNX Runtime's CPU is slow in float16.
+    is_half = exported.precision == "fp16" or (is_tensorrt and is_int8)
     network = deepcopy(model).half() if is_half else model
-    graphs = onnx_graphs(network, exported.size, exported.ids_size, joined=exported.kind != "tensorrt")
-    if exported.precision == "int8":
+    opset = HALF_INT8_OPSET if is_half and is_int8 else OPSET
+    graphs = onnx_graphs(network, exported.size, exported.ids_size, joined=not is_tensorrt, opset=opset)
+    if is_int8:
         from dcfm_ros.deploy.quantise import quantised  # needs onnxruntime, which other precisions may do without
 
-        graphs = quantised(graphs, clips, signed=exported.kind == "tensorrt")
+        graphs = quantised(graphs, clips, signed=is_tensorrt)
     for graph in graphs.values():
         onnx.checker.check_model(graph, full_check=True)
     return graphs

@@ -15,13 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from dcfm_ros import __version__
+from dcfm_ros.cli.sizes import SizeType
 from dcfm_ros.evaluation.fleet import LOG, Job, LocalWorkers, Outcome, RayWorkers, Workers, cores, run_jobs
 from dcfm_ros.evaluation.report.files import files_under, sha256_of
 from dcfm_ros.evaluation.segmenting.record import fingerprint
 from dcfm_ros.recordings.find import find_recordings
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
-_NOT_HANDED_ON = ("path", "output", "jobs", "ray", "threads", "resume")
+_NOT_HANDED_ON = ("path", "output", "jobs", "ray", "num_threads", "resume")
 
 
 def over_a_fleet(
@@ -29,11 +30,11 @@ def over_a_fleet(
     begun: str | None = None,
     finish: Callable[[Path, Sequence[Outcome]], None] = lambda output, outcomes: None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Gives a command with INPUT, --output, --weights, --device and --threads the options --jobs and --ray.
+    """Gives a command with INPUT, --output, --weights, --device and --num-threads the options --jobs and --ray.
 
     With either, INPUT is a folder, and the command runs for each recording below it, with --output at the recording's
     path below --output. refusal: what is wrong with the command's values, or nothing. begun: the file in --output that
-    --resume goes on from. finish: called with --output and what became of all.
+    --resume continues from. finish: called with --output and what became of all.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,7 +55,7 @@ def over_a_fleet(
             if said := refusal(values):
                 raise click.UsageError(f"{said} with --jobs or --ray")
             made = _jobs(click.get_current_context(), values, begun)
-            outcomes = _run(made, jobs, ray, values["threads"], gpu=values["device"] != "cpu")
+            outcomes = _run(made, jobs, ray, values["num_threads"], gpu=values["device"] != "cpu")
             finish(values["output"], outcomes)
             _tell(outcomes)
 
@@ -101,8 +102,8 @@ def _handed_on(context: click.Context) -> list[str]:
         words.append(option.opts[0])
         if isinstance(option.type, click.Path):
             words.append(str(Path(value).resolve()))
-        elif option.nargs > 1:
-            words += map(str, value)
+        elif isinstance(option.type, SizeType):
+            words.append("x".join(map(str, value)))
         elif isinstance(value, list):
             words.append(",".join(map(str, value)))
         elif not getattr(option, "is_flag", False):

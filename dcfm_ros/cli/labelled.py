@@ -1,4 +1,4 @@
-"""What the commands share that hold masks against labels: which frames of which data set, and where scores go."""
+"""Options of the commands that hold masks against labels: which frames of which data set, and where scores go."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from dcfm_ros import __version__
 from dcfm_ros.processes import end_with_parent
 
 COMMANDS = {
+    "doctor": "Whether the node would start on this machine, with what, and what to do where not.",
     "models": "The configurations that exist.",
     "demo": "Segment a drive through the real node, and show what it saw and how fast.",
     "segment": "Masks, an overlay, a bag and a table of a recording; needs no ROS.",

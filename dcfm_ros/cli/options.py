@@ -1,146 +1,93 @@
-"""Options that several commands share: what runs the network, and how a stream is segmented."""
+"""Options that several commands share: what runs the network, and how a stream is segmented.
+
+They have the names, words, ranges and units of the node's parameters, for both are made from the same records.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial, wraps
+from collections.abc import Callable, Collection
+from functools import wraps
 from typing import Any
 
 import click
 
-from dcfm_ros.imaging.motion import ALIGNMENTS, Align
-from dcfm_ros.streaming import Schedule, StreamSegmenter, create_schedule
-from dcfm_ros.streaming.backends.base import PRECISIONS
-from dcfm_ros.streaming.backends.select import BACKENDS
-from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES, BudgetStatistic, Measure
-from dcfm_ros.streaming.segmenter import KEYFRAME_MODES, KeyframeMode
+from dcfm_ros.cli.sizes import SizeType
+from dcfm_ros.node.parameter_table import PARAMETERS, Parameter
+from dcfm_ros.streaming import StreamOptions
+from dcfm_ros.streaming.options import MODES, Choice, stream_choices
 
-
-class SizeType(click.ParamType):
-    """HEIGHTxWIDTH in pixels, as (height, width)."""
-
-    name = "HEIGHTxWIDTH"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        """Fails for anything else."""
-        height, _, width = str(value).partition("x")
-        if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-            self.fail(f"{value!r} is no size; expected a height and a width, like 360x480", parameter, context)
-        return int(height), int(width)
+_METAVARS = {"frames": "FRAMES", "s": "SECONDS"}
 
 
 def backend_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """--backend, --precision, --device and --threads, as `backend`, `precision`, `device` and `threads`."""
+    """Give a command the options --backend, --precision, --device and --num-threads.
+
+    default: the backend that is taken where none is named.
+    """
+    rows = {row.name: row for row in PARAMETERS}
+    names = ("backend", "precision", "device", "num_threads")
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in (
-            click.option(
-                "--threads", default=0, type=click.IntRange(0, 1024), help="CPU threads; 0: the backend's own choice."
-            ),
-            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-            click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True),
-            click.option("--backend", type=click.Choice(BACKENDS), default=default, show_default=True),
-        ):
-            command = option(command)
+        for name in reversed(names):
+            row = rows[name]
+            command = _option(row, default if name == "backend" else row.default, row.choices)(command)
         return command
 
     return decorate
 
 
-def stream_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Everything that says how a stream is segmented.
+def stream_options(modes: Collection[str] = MODES) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command an option for each field of `StreamOptions`, and call it with the record as `options`.
 
-    The command gets `keyframe_interval`; `schedule`, None where it is the fixed interval; and `stream`, which makes a
-    StreamSegmenter when it is given a backend, a schedule and a mode.
+    modes: those that the command has.
     """
 
-    @_with_options
-    @wraps(command)
-    def with_stream(
-        schedule: str,
-        keyframe_interval: int,
-        min_interval: int,
-        max_age: float,
-        measure: Measure,
-        threshold: float,
-        budget: float,
-        budget_statistic: BudgetStatistic,
-        costs: tuple[float, float],
-        align: Align,
-        keyframe_mode: KeyframeMode,
-        swap_after: int,
-        **others: Any,
-    ) -> Any:
-        made: Schedule = create_schedule(
-            schedule,
-            interval=keyframe_interval,
-            min_interval=min_interval,
-            max_age_s=max_age,
-            measure=measure,
-            threshold=threshold,
-            budget_ms=budget,
-            budget_statistic=budget_statistic,
-            costs_ms=costs,
-        )
-        is_plain = made == create_schedule("fixed", interval=keyframe_interval)
-        stream = partial(StreamSegmenter, align=align, keyframe_mode=keyframe_mode, swap_after=swap_after)
-        return command(
-            keyframe_interval=keyframe_interval, schedule=None if is_plain else made, stream=stream, **others
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def with_record(**values: Any) -> Any:
+            chosen = {choice.name: values.pop(choice.name) for choice in stream_choices()}
+            return command(options=StreamOptions(**chosen), **values)
+
+        decorated: Callable[..., Any] = with_record
+        for choice in reversed(list(stream_choices())):
+            decorated = _option(choice, choice.default, modes if choice.name == "mode" else choice.choices)(decorated)
+        return decorated
+
+    return decorate
+
+
+def stream_option(name: str, default: Any = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the option for one field of `StreamOptions`; default: another than the field's."""
+    choice = next(choice for choice in stream_choices() if choice.name == name)
+    return _option(choice, choice.default if default is None else default, choice.choices)
+
+
+def check_repeatable(options: StreamOptions) -> None:
+    """Raise UsageError where masks would depend on how fast a recording's frames happen to come."""
+    if not options.is_repeatable:
+        raise click.UsageError(
+            "asynchronous keyframes want --swap-after here: frames come as fast as they are segmented"
         )
 
-    return with_stream
 
-
-def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    options = (
-        click.option("--keyframe-interval", default=5, show_default=True, type=click.IntRange(1, 1000), help="Frames."),
-        click.option(
-            "--schedule",
-            type=click.Choice(SCHEDULES),
-            default="fixed",
-            show_default=True,
-            help="When a keyframe is due: after --keyframe-interval frames, by age, by what changed, by a budget.",
-        ),
-        click.option("--min-interval", default=1, type=click.IntRange(1, 1000), help="Frames keyframes are apart."),
-        click.option("--max-age", default=0.0, type=click.FloatRange(0), help="Seconds; 0: none."),
-        click.option(
-            "--measure",
-            type=click.Choice(MEASURES),
-            default="change",
-            help="Measure that the schedule adaptive sums over frames.",
-        ),
-        click.option(
-            "--threshold",
-            default=0.06,
-            show_default=True,
-            help="Sum of the measure at which adaptive takes a keyframe.",
-        ),
-        click.option("--budget", default=0.0, type=click.FloatRange(0), help="Milliseconds, of the schedule budget."),
-        click.option("--budget-statistic", type=click.Choice(BUDGET_STATISTICS), default="mean", show_default=True),
-        click.option(
-            "--costs", nargs=2, type=float, default=(0.0, 0.0), help="Milliseconds of a keyframe and another frame."
-        ),
-        click.option(
-            "--align",
-            type=click.Choice(ALIGNMENTS),
-            default="flow",
-            show_default=True,
-            help="How a keyframe's features are moved to where the picture is now.",
-        ),
-        click.option(
-            "--keyframe-mode",
-            type=click.Choice(KEYFRAME_MODES),
-            default="sync",
-            show_default=True,
-            help="Whether keyframes are waited for, or computed beside the stream.",
-        ),
-        click.option(
-            "--swap-after",
-            default=0,
-            type=click.IntRange(0),
-            help="Frames after which an asynchronous keyframe comes into use; 0: as soon as it is ready.",
-        ),
+def _option(
+    of: Choice | Parameter, default: Any, choices: Collection[str]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    kind: click.ParamType = click.STRING
+    if choices:
+        kind = click.Choice(list(choices))
+    elif isinstance(of.default, int):
+        assert of.minimum is not None and of.maximum is not None
+        kind = click.IntRange(int(of.minimum), int(of.maximum))
+    elif isinstance(of.default, float):
+        kind = click.FloatRange(of.minimum, of.maximum)
+    elif of.default is None:
+        kind = SizeType()
+    return click.option(
+        f"--{of.name.replace('_', '-')}",
+        type=kind,
+        default=default,
+        show_default=default is not None,
+        metavar=_METAVARS.get(of.unit),
+        help=of.description,
     )
-    for option in reversed(options):
-        command = option(command)
-    return command

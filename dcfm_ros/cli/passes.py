@@ -10,16 +10,15 @@ import selectors
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcfm_ros.machine.fast_dds import PROFILE_VARIABLES, names_a_profile, shipped_profile
 from dcfm_ros.processes import start
 
-_DDS_PROFILE = "fastdds_large_images.xml"
 _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 20.0
 _IDLE_TIMEOUT_S = 60.0
@@ -44,7 +43,7 @@ class PassResult:
 
 @dataclass(frozen=True)
 class Source:
-    """What is played. rate_hz: frames per second, also of the overlay video; frames: only the first so many."""
+    """A source to play. rate_hz: frames per second, also of the overlay video; frames: only the first so many."""
 
     path: Path
     rate_hz: float
@@ -87,22 +86,12 @@ def run_pass(
         return PassResult(list(csv.DictReader(file)), json.loads((output / "counts.json").read_text()))
 
 
-def share_file(folder: str, name: str) -> Path | None:
-    """An installed file of share/dcfm_ros, or the checkout's; None when there is neither."""
-    checkout = Path(__file__).parents[2]
-    for root in (checkout, Path(sysconfig.get_path("data")) / "share" / "dcfm_ros"):
-        if (path := root / folder / name).is_file():
-            return path
-    return None
-
-
 def _environment() -> dict[str, str]:
     """A DDS domain of its own, so that a robot on the same network is left alone, and room for large images."""
     environment = dict(os.environ, ROS_DOMAIN_ID=str(random.randrange(1, 102)), PYTHONUNBUFFERED="1")
-    profiles = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    path = share_file("config", _DDS_PROFILE)
-    if path is not None and not any(name in environment for name in profiles):
-        environment |= dict.fromkeys(profiles, str(path))
+    path = shipped_profile()
+    if path is not None and not names_a_profile(environment):
+        environment |= dict.fromkeys(PROFILE_VARIABLES, str(path))
     return environment
 
 

@@ -26,7 +26,7 @@ _DEFAULT = StreetConfig()
 def command(output: Path, drives: int, seed: int, frames: int, skip: int, size: str, rate: float) -> None:
     """Write street drives to OUTPUT/images (JPEG) and OUTPUT/labels (CamVid's 11 ids), named seed_frame.
 
-    A drive comes to a stop and goes on; the last third of one of 300 frames is at speed.
+    A drive comes to a stop and drives on; the last third of one of 300 frames is at speed.
     `dcfm train` and `dcfm evaluate` read such a folder; drives are its clips.
     """
     height, sign, width = size.partition("x")

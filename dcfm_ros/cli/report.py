@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import Progress
 
-from dcfm_ros.cli.bench_machine import device_name, versions
+from dcfm_ros.cli.bench_machine import device_name
 from dcfm_ros.cli.fleet import over_a_fleet
 from dcfm_ros.cli.options import backend_options, stream_options
 from dcfm_ros.datasets.dataset import DatasetError
@@ -29,8 +29,9 @@ from dcfm_ros.evaluation.report.summary import summary
 from dcfm_ros.evaluation.report.writing import REPORT, write_report
 from dcfm_ros.evaluation.runs import check_classes
 from dcfm_ros.imaging.labels import LabelSet
+from dcfm_ros.machine.libraries import versions
 from dcfm_ros.recordings import open_recording
-from dcfm_ros.streaming import FixedInterval, Schedule, StreamSegmenter
+from dcfm_ros.streaming import FixedInterval, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
@@ -50,7 +51,7 @@ def _refusal(values: Mapping[str, Any]) -> str:
 
 
 def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
-    """Of all that have a report: those of a former run stay."""
+    """Write the index of all recordings that have a report: those of a former run stay."""
     entries = [Entry(outcome.job.name, outcome.reason) for outcome in outcomes if outcome.state != "interrupted"]
     output.mkdir(parents=True, exist_ok=True)
     write_index(output, entries)
@@ -77,8 +78,7 @@ def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
 @click.option("--recorded", is_flag=True, help="Read what the robot's node recorded in the bag; no network is run.")
 @click.option("--node", default="/segmentation", show_default=True, help="With --recorded: what its topics begin with.")
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
-@click.option("--mode", type=click.Choice(("causal", "bidirectional")), default="causal", show_default=True)
-@stream_options
+@stream_options(modes=("causal", "bidirectional"))
 @backend_options(default="auto")
 @over_a_fleet(_refusal, finish=_write_index)
 def command(
@@ -91,14 +91,11 @@ def command(
     recorded: bool,
     node: str,
     weights: str | None,
-    mode: str,
-    keyframe_interval: int,
-    schedule: Schedule | None,
-    stream: partial[StreamSegmenter],
+    options: StreamOptions,
     backend: str,
     precision: str,
     device: str,
-    threads: int,
+    num_threads: int,
 ) -> None:
     """Segment INPUT, and write report.html, metrics.json, frames.csv, classes.csv and runs.csv into --output.
 
@@ -117,15 +114,15 @@ def command(
     if recorded:
         _report_drive(path, output, node, topic)
         return
-    if stream.keywords["keyframe_mode"] == "async":
+    if options.keyframe_mode == "async":
         raise click.UsageError(
             "keyframes beside the stream are not timed here, where runs go in step; expected --keyframe-mode sync "
             "(`dcfm bench` times the other)"
         )
-    network = create_backend(weights or "", backend, device, threads, precision)
+    network = create_backend(weights or "", backend, device, num_threads, precision)
     classes = StreamSegmenter(network).labels
     kind, source = _open(path, labels, topic, split, network, classes)
-    shown, streams = _streams(network, mode, keyframe_interval, schedule, intervals, stream)
+    shown, streams = _streams(network, options, intervals)
     output.mkdir(parents=True, exist_ok=True)
     weights = str(weights or DEFAULT_WEIGHTS)
     facts = {
@@ -144,9 +141,7 @@ def command(
             "weights": weights,
             "weights_sha256": sha256_of(files_under(Path(weights))),
             "backend": network.description,
-            "mode": mode,
-            "schedule": repr(schedule or FixedInterval(keyframe_interval)),
-            "align": stream.keywords["align"],
+            **options.to_json(),
         },
         "made_with": {"device": device_name(), "versions": versions()},
         "drive": None,
@@ -202,7 +197,7 @@ def _finish(output: Path, measured: Measured, facts: dict[str, Any], classes: La
 def _open(
     path: Path, labels: Path | None, topic: str | None, split: str | None, network: Backend, classes: LabelSet
 ) -> tuple[str, Source]:
-    """What kind of input lies at `path`, and its frames."""
+    """Return which kind of input lies at `path`, and its frames."""
     kind = None if labels is not None or topic is not None else _kind_of_dataset(path, split or "")
     if kind is None:
         if split is not None:
@@ -224,19 +219,14 @@ def _kind_of_dataset(path: Path, split: str) -> str | None:
     return kind if kind in KINDS or (path / split / "labels").is_dir() else None
 
 
-def _streams(
-    network: Backend,
-    mode: str,
-    keyframe_interval: int,
-    schedule: Schedule | None,
-    intervals: list[int],
-    stream: Callable[..., StreamSegmenter],
-) -> tuple[str, dict[str, StreamSegmenter]]:
+def _streams(network: Backend, options: StreamOptions, intervals: list[int]) -> tuple[str, dict[str, StreamSegmenter]]:
     """The name of the run that is shown, and the segmenter of each run; an interval of 1 is the full network itself."""
-    wanted = {*intervals, keyframe_interval} if schedule is None else set(intervals)
-    schedules: dict[str, Schedule] = {f"K={interval}": FixedInterval(interval) for interval in sorted(wanted - {1})}
-    shown = FULL if keyframe_interval == 1 else f"K={keyframe_interval}"
-    if schedule is not None:
-        shown = type(schedule).__name__
-        schedules[shown] = schedule
-    return shown, {name: stream(network, one, mode) for name, one in schedules.items()}
+    wanted = set(intervals)
+    if options.fixed_interval is not None:
+        wanted.add(options.fixed_interval)
+    streams = {f"K={k}": StreamSegmenter(network, options, FixedInterval(k)) for k in sorted(wanted - {1})}
+    if options.fixed_interval is not None:
+        return FULL if options.fixed_interval == 1 else f"K={options.fixed_interval}", streams
+    shown = StreamSegmenter(network, options)
+    name = type(shown.schedule).__name__
+    return name, streams | {name: shown}

@@ -15,18 +15,17 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dcfm_ros import __version__
-from dcfm_ros.cli.bench_machine import versions
 from dcfm_ros.cli.fleet import over_a_fleet
-from dcfm_ros.cli.options import backend_options, stream_options
+from dcfm_ros.cli.options import backend_options, check_repeatable, stream_options
 from dcfm_ros.evaluation.report.files import files_under, sha256_of, write_whole
 from dcfm_ros.evaluation.segmenting import record
 from dcfm_ros.evaluation.segmenting.decisions import read_decisions
 from dcfm_ros.evaluation.segmenting.outputs import KINDS, Kind
 from dcfm_ros.evaluation.segmenting.run import Summary, segment
+from dcfm_ros.machine.libraries import versions
 from dcfm_ros.recordings import open_recording
-from dcfm_ros.streaming import MODES, FixedInterval, Schedule, StreamSegmenter
+from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
-from dcfm_ros.streaming.segmenter import Mode
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 _SHOWN_LOSSES = 10
@@ -51,8 +50,7 @@ def _refusal(values: Mapping[str, Any]) -> str:
 @click.option("--topic", help="The image topic of a bag that has several.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder or video.")
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
-@click.option("--mode", type=click.Choice(MODES), default="causal", show_default=True)
-@stream_options
+@stream_options()
 @backend_options(default="auto")
 @click.option(
     "--save",
@@ -79,14 +77,11 @@ def command(
     topic: str | None,
     rate: float | None,
     weights: str | None,
-    mode: Mode,
-    keyframe_interval: int,
-    schedule: Schedule | None,
-    stream: partial[StreamSegmenter],
+    options: StreamOptions,
     backend: str,
     precision: str,
     device: str,
-    threads: int,
+    num_threads: int,
     kinds: list[Kind],
     followed: Path | None,
     timing_topic: str,
@@ -100,24 +95,20 @@ def command(
     is done. --resume then keeps the masks, and writes the overlay and the bag again from them.
 
     With --jobs or --ray, INPUT is a folder that holds recordings at any depth, and each leaves all this in a folder of
-    its own in OUTPUT. A second run passes over those that are done and goes on with the others. Each job gets its part
-    of the CPU's cores, or --threads. Exit code: 1 where one failed.
+    its own in OUTPUT. A second run passes over those that are done and continues with the others. Each job gets its
+    part of the CPU's cores, or --num-threads. Exit code: 1 where one failed.
     """
-    is_repeatable = stream.keywords["keyframe_mode"] == "sync" or stream.keywords["swap_after"] or followed
-    if not is_repeatable:
-        raise click.UsageError(
-            "asynchronous keyframes want --swap-after here: frames come as fast as they are segmented"
-        )
+    if not followed:
+        check_repeatable(options)
     if resume and "masks" not in kinds:
         raise click.UsageError("--resume goes on from the masks; expected masks in --save")
-    network = create_backend(weights or "", backend, device, threads, precision)
-    chosen = schedule or FixedInterval(keyframe_interval)
+    network = create_backend(weights or "", backend, device, num_threads, precision)
     decisions = read_decisions(followed, timing_topic) if followed else None
     made_of = {
         "input": {"name": path.resolve().name, "topic": topic, "rate": rate, "fingerprint": record.fingerprint(path)},
         "weights": {"name": network.config.name, "sha256": sha256_of(files_under(Path(weights or DEFAULT_WEIGHTS)))},
         "backend": network.description,
-        "options": {"mode": mode, "schedule": repr(chosen), "save": kinds, **stream.keywords},
+        "options": options.to_json() | {"save": kinds},
         "decisions": None if followed is None else record.fingerprint(followed),
         "versions": {"dcfm_ros": __version__} | versions(),
     }
@@ -128,9 +119,7 @@ def command(
         with _interruptible() as is_stopped, _progress() as progress:
             task = progress.add_task("segmenting", total=total)
             advance = partial(progress.advance, task)
-            summary = segment(
-                recording, output, kinds, network, stream, chosen, mode, decisions, resume, advance, is_stopped
-            )
+            summary = segment(recording, output, kinds, network, options, decisions, resume, advance, is_stopped)
         losses = recording.losses
     record.finish(output, vars(summary) | {"losses": losses})
     _tell(summary, losses, output)

@@ -23,7 +23,7 @@ _INTERRUPTED = 128 + 2  # what a shell says of a process that SIGINT ended
 def command(recipe: Path, overrides: tuple[str, ...]) -> None:
     """Train as the YAML file RECIPE says; KEY=VALUE replaces one of its values.
 
-    Goes on from the last checkpoint in the recipe's output folder, if there is one.
+    Continues from the last checkpoint in the recipe's output folder, if there is one.
     """
     # The progress bar is on the same console: log lines go above it.
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])

@@ -3,12 +3,11 @@
 train.txt  val.txt  test.txt       a label's name in each line, like 0001TP_006690
 id2id.txt                          in each line a label's name and its frame's name, like 0001TP_006690 0001TP_000001
 <sequence>/<frame>.png             every frame of the video, named <sequence>_<number>
-gt/<label>_L.png                   0..10 are the classes, 11 and above are ignored
+gt/<label>_L.png                   0..10 are the classes, 11 and 255 are ignored
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dcfm_ros.datasets.dataset import Clip, Dataset, DatasetError, by_number, consecutive, read_lines
+from dcfm_ros.datasets.pixels import check_ids
 from dcfm_ros.imaging.files import images_in
 from dcfm_ros.imaging.labels import CAMVID, UNLABELLED
 
@@ -24,16 +24,20 @@ from dcfm_ros.imaging.labels import CAMVID, UNLABELLED
 # label in 30 frames the windows just meet.
 _BEFORE, _AFTER = 19, 10
 
-log = logging.getLogger(__name__)
-
 _VOID = len(CAMVID)
 _CLASS_IDS = np.full(256, UNLABELLED, np.uint8)
 _CLASS_IDS[: len(CAMVID)] = np.arange(len(CAMVID))
 
+_OF_32 = (
+    ", 11 and 255 being ignored: where these are CamVid's 32 classes, as 17 for road and 21 for sky tell, write the "
+    "ids of its 11 in their place"
+)
+
 
 class CamvidDataset(Dataset):
-    """The labels that `<split>.txt` names, each in the run of frames around it; a clip is named <sequence>/<frame>
-    after its first frame.
+    """A split of CamVid: the labels that `<split>.txt` names, each in the run of frames around it.
+
+    A clip is named <sequence>/<frame> after its first frame.
 
     A label belongs to the sequence its name begins with, up to the first underscore. A clip holds the frames of one
     sequence from 19 before a label to 10 after it, windows that meet in one clip, and ends where a frame is missing.
@@ -61,19 +65,9 @@ class CamvidDataset(Dataset):
             of_sequence[frame] = path
         clips = [clip for sequence in sorted(labels) for clip in _clips(root / sequence, labels[sequence])]
         super().__init__(root, CAMVID, clips)
-        self._told: set[Path] = set()
 
     def decode(self, ids: np.ndarray, path: Path) -> np.ndarray:
-        stray = ids[(ids > _VOID) & (ids != UNLABELLED)]
-        if stray.size and path.parent not in self._told:
-            self._told.add(path.parent)
-            log.warning(
-                "%s holds the label %d, and all from %d on are ignored: where these are CamVid's 32 classes, write the "
-                "ids of its 11 in their place",
-                path,
-                stray[0],
-                _VOID,
-            )
+        check_ids(ids, path, _VOID + 1, _OF_32)
         return _CLASS_IDS[ids]
 
 

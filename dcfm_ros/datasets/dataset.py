@@ -1,4 +1,4 @@
-"""What every data set is: clips of frames in order, some of which have a label.
+"""Data sets: clips of frames in order, some of which have a label.
 
 The trainer takes the labelled frames and their neighbours, the evaluation takes the clips from front to back; both read
 pixels only when they ask for them.
@@ -123,13 +123,12 @@ class Dataset(ABC):
             )
         return image, label
 
-    def check_labels(self) -> None:
-        """Read every label and its image, for what is wrong with the last to be known before hours of work on those
-        before it.
+    def check_labels(self, frames: Sequence[tuple[Clip, int]] | None = None) -> None:
+        """Read every label and its image, so that what is wrong with any is known before hours of work on the others.
 
-        Raises DatasetError as `read` does.
+        frames: those alone, as `labelled` gives them. Raises DatasetError as `read` does.
         """
-        labelled = self.labelled()
+        labelled = self.labelled() if frames is None else frames
         with ThreadPoolExecutor(_CHECKED_AT_ONCE) as pool:
             for at in range(0, len(labelled), _CHECKED_IN_A_ROW):  # not all at once: the first error ends it
                 checked = pool.map(lambda frame: bool(self.read(*frame)), labelled[at : at + _CHECKED_IN_A_ROW])

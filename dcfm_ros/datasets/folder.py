@@ -58,7 +58,7 @@ class FolderDataset(Dataset):
 
 
 def own_classes(root: str | os.PathLike[str]) -> LabelSet | None:
-    """What `root`/classes.yaml says; None where there is none. Raises DatasetError when that file is wrong."""
+    """Read `root`/classes.yaml; None where there is none. Raises DatasetError when that file is wrong."""
     path = Path(root) / "classes.yaml"
     return read_classes(path) if path.exists() else None
 
@@ -89,7 +89,7 @@ def _clips(images: list[Path], labels: dict[str, Path]) -> list[Clip]:
 
 
 def _split(stem: str) -> tuple[str, int]:
-    """What a stem begins with, and the number at its end; a stem without one is a clip of its own.
+    """Return the beginning of a stem, and the number at its end; a stem without one is a clip of its own.
 
     No stem holds a slash, so that what stands for such a clip is no other's beginning.
     """

@@ -1,4 +1,4 @@
-"""What int8 is calibrated on."""
+"""The clips of frames that int8 is calibrated on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 
 
 class Reused(NamedTuple):
-    """A frame after a keyframe. image: (h, w, 3) uint8 RGB at the network's size. grid: (h', w', 2) float32, by which
-    the keyframe's common feature is moved; see `model.alignment.aligned`.
+    """A frame after a keyframe.
+
+    image: (h, w, 3) uint8 RGB at the network's size. grid: (h', w', 2) float32, by which the keyframe's common feature
+    is moved; see `model.alignment.aligned`.
     """
 
     image: np.ndarray

@@ -18,17 +18,26 @@ _DIGEST_BYTES = 32
 _SUFFIX, _UNFINISHED = ".engine", ".part"
 _ABANDONED_S = 24 * 3600.0
 
+TENSORRT = "10.3 or later, or 11"
+"""The versions that `supports_tensorrt` takes, in words."""
+
 log = logging.getLogger(__name__)
+
+
+def supports_tensorrt(version: str) -> bool:
+    """Whether engines are built with that version of TensorRT, like "10.3.0". Raises ValueError for no version."""
+    major, minor, *_ = map(int, version.split(".")[:2])
+    return (major, minor) >= (10, 3) and major < 12
 
 
 @dataclass(frozen=True)
 class EngineKey:
     """All that decides what an engine is.
 
-    graph_sha256: of the ONNX graph's bytes, which also hold all shapes but those that are open.
+    graph_sha256: of the ONNX graph's bytes, which also hold the precision and all shapes but those that are open.
     size: (height, width) of the network's input, which fixes those. tensorrt: its version.
     gpu, compute_capability, multiprocessors: of the device; every Jetson Orin is called "Orin", and they differ in the
-    last. precision: fp32, fp16 or int8. workspace_bytes: the scratch memory that was allowed.
+    last. workspace_bytes: the scratch memory that was allowed.
     """
 
     graph_sha256: str
@@ -37,7 +46,6 @@ class EngineKey:
     gpu: str
     compute_capability: str
     multiprocessors: int
-    precision: str
     workspace_bytes: int
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 
 from dcfm_ros.model.catalogue import ModelConfig
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # An engine is only good for the TensorRT and the GPU it was built with: a folder for it holds the graphs, and the
 # engines are in that machine's cache (`deploy.tensorrt_engines`), where they are built again when one changes.
 KINDS = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".onnx"}
@@ -32,7 +32,7 @@ class ExportError(ValueError):
 
 @dataclass(frozen=True)
 class Exported:
-    """What a folder holds.
+    """The contents of a folder that `dcfm export` wrote.
 
     kind: one of KINDS, whose suffix its parts have. config: the weights'. precision: one of PRECISIONS.
     size: the network's input, or None when height and width are open. ids_size: the size of the masks of the part
@@ -71,7 +71,7 @@ def is_exported(path: str | os.PathLike[str]) -> bool:
 
 
 def read_exported(folder: str | os.PathLike[str]) -> Exported:
-    """What lies in `folder`. Raises ExportError when `dcfm export` of this version did not write it, or parts lack."""
+    """Read `folder`. Raises ExportError when `dcfm export` of this version did not write it, or parts lack."""
     folder = Path(folder)
     document = _read_document(folder / _DOCUMENT)
     try:

@@ -18,6 +18,9 @@ from dcfm_ros.model import DCFM
 from dcfm_ros.model.backbones.resnet import PyramidPooling
 
 OPSET = 17
+HALF_INT8_OPSET = 19
+"""The least in which QuantizeLinear has float16 scales; ONNX Runtime and TensorRT 10.3 read it, torch 2.1 writes it."""
+
 _EXAMPLE_SIZE = (64, 96)  # a multiple of every network's
 _BAND_ROWS = 128
 
@@ -25,9 +28,11 @@ Size = tuple[int, int]  # height, width
 
 
 def onnx_graphs(
-    model: DCFM, size: Size | None = None, ids_size: Size | None = None, joined: bool = False
+    model: DCFM, size: Size | None = None, ids_size: Size | None = None, joined: bool = False, opset: int = OPSET
 ) -> dict[str, bytes]:
-    """Every part of `deploy.parts` as an ONNX graph of batch 1, by name, with its inputs -> outputs:
+    """Return every part of `deploy.parts` as an ONNX graph of batch 1, by name.
+
+    The inputs -> outputs of each:
 
     shallow: image -> shallow. common: shallow -> common. logits: common, shallow -> logits.
     align: common, grid -> aligned. change: shallow, reference -> change.
@@ -36,7 +41,8 @@ def onnx_graphs(
 
     keyframe, reused, moved, when `joined`: whole frames, see `deploy.parts.Joined`.
 
-    model: is left as it is; its dtype is the features'. size: the network's input; None leaves height and width open.
+    model: is left as it is; its dtype is the features', and in float16 what that cannot hold is computed in float32.
+    size: the network's input; None leaves height and width open. opset: of ONNX.
     Raises ValueError for a size that is no multiple of the network's.
     """
     multiple = model.config.size_multiple
@@ -68,7 +74,7 @@ def onnx_graphs(
             "reused": (reused, frame, ("logits",)),
             "moved": (moved, frame | {"grid": grid}, ("logits",)),
         }
-    return {name: _exported(*of_part, is_dynamic=size is None) for name, of_part in inputs.items()}
+    return {name: _exported(*of_part, opset=opset, is_dynamic=size is None) for name, of_part in inputs.items()}
 
 
 def _exportable(model: DCFM) -> DCFM:
@@ -79,7 +85,9 @@ def _exportable(model: DCFM) -> DCFM:
     return model
 
 
-def _exported(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], is_dynamic: bool) -> bytes:
+def _exported(
+    module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], opset: int, is_dynamic: bool
+) -> bytes:
     buffer = io.BytesIO()
     # The other exporter, the default since torch 2.9, needs further packages; torch 2.4 and before know this one only.
     exporter: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
@@ -92,7 +100,7 @@ def _exported(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, 
             buffer,  # type: ignore[arg-type]
             input_names=list(inputs),
             output_names=list(outputs),
-            opset_version=OPSET,
+            opset_version=opset,
             dynamic_axes=_open_axes(inputs, outputs) if is_dynamic else None,
             **exporter,
         )
@@ -136,7 +144,7 @@ class _SlicedPooling(nn.Module):
 
 
 def _means(x: Tensor, dim: int, bins: int) -> Tensor:
-    """x averaged along `dim` in `bins` parts, which overlap where the length is no multiple: as adaptive pooling."""
+    """Average x along `dim` in `bins` parts, which overlap where the length is no multiple: as adaptive pooling."""
     length = x.shape[dim]
     edges = [(i * length // bins, ((i + 1) * length + bins - 1) // bins) for i in range(bins)]
     if dim == 2:
@@ -145,7 +153,7 @@ def _means(x: Tensor, dim: int, bins: int) -> Tensor:
 
 
 class _Decide(nn.Module):
-    """The logits, bilinearly brought to `size` in bands of rows; of each the largest class and its softmax x 255."""
+    """The logits, bilinearly resized to `size` in bands of rows; of each the largest class and its softmax x 255."""
 
     def __init__(self, logits: nn.Module, size: Size) -> None:
         super().__init__()
@@ -169,8 +177,9 @@ class _Decide(nn.Module):
 
 
 def _neighbours(length: int, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of `wanted` places: the two of `length` that it lies between, and the second's share; as F.interpolate
-    with align_corners=False.
+    """Return, for each of `wanted` places, the two of `length` that it lies between, and the second's share.
+
+    As F.interpolate has them with align_corners=False.
     """
     places = ((torch.arange(wanted) + 0.5) * (length / wanted) - 0.5).clamp(min=0)
     first = places.floor()

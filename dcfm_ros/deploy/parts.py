@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from dcfm_ros.model import DCFM, fold_batch_norm
 from dcfm_ros.model.alignment import aligned
-from dcfm_ros.model.fusion import FeatureFusion, FineFusion
+from dcfm_ros.model.fusion import FineFusion
+from dcfm_ros.model.unit_length import unit_length
 
 
 class Parts(NamedTuple):
@@ -95,11 +96,9 @@ class CommonPart(nn.Module):
         super().__init__()
         self.encode = model.encode_common
         self.network = model  # registers what `encode` runs
-        self.mix: nn.Module = nn.Identity()
-        if isinstance(model.fusion, (FeatureFusion, FineFusion)):
-            channels, conv = model.config.common_channels, model.fusion.conv
-            assert conv.bias is not None
-            self.mix = _conv1x1(conv.weight[:, :channels], conv.bias)
+        channels, conv = model.config.common_channels, model.fusion.conv
+        assert conv.bias is not None
+        self.mix = _conv1x1(conv.weight[:, :channels], conv.bias)
 
     def forward(self, shallow: Tensor) -> Tensor:
         return self.mix(self.encode(shallow))
@@ -115,14 +114,11 @@ class LogitsPart(nn.Module):
         self.independent = fusion.independent
         self.head = model.head
         self.resize_first = model.config.resize_first
-        self.is_ffm = isinstance(fusion, FeatureFusion)
-        self.mix = _conv1x1(
-            fusion.conv.weight[:, -model.config.shallow_channels :], None if self.is_ffm else fusion.conv.bias
-        )
+        self.mix = _conv1x1(fusion.conv.weight[:, -model.config.shallow_channels :], None)
 
     def forward(self, common: Tensor, shallow: Tensor) -> Tensor:
         joined = common + self.mix(self.independent(shallow, (common.shape[2], common.shape[3]), self.resize_first))
-        return self.head(F.normalize(F.relu(joined) if self.is_ffm else joined, dim=1))
+        return self.head(unit_length(F.relu(joined)))
 
 
 class FineLogitsPart(nn.Module):

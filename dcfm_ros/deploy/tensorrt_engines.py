@@ -1,11 +1,11 @@
-"""TensorRT engines from the network's ONNX graphs, by the documented Python API of TensorRT 10 (10.3 and later)."""
+"""TensorRT engines from the network's ONNX graphs, by what the Python API of TensorRT 10.3 and of 11 have in common."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -13,23 +13,22 @@ from typing import Generic, NamedTuple, TypeVar
 import tensorrt
 import torch
 
-from dcfm_ros.deploy.engine_cache import EngineCache, EngineKey
+from dcfm_ros.deploy.engine_cache import TENSORRT, EngineCache, EngineKey, supports_tensorrt
 from dcfm_ros.model import ModelConfig
 
 Size = tuple[int, int]  # height, width
 Cancelled = Callable[[], bool]
 T = TypeVar("T")
 
-PRECISIONS = ("fp32", "fp16", "int8")
 WORKSPACE_BYTES = 1 << 30
-# Features pass between engines in half precision, where that is what they are computed in: half the memory traffic.
-_FEATURES = {"shallow", "common", "aligned", "reference"}
+# The types in the graph then hold, each layer's and the engine's: it alone says the precision. All TensorRT 11 has.
+_STRONGLY_TYPED = 1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 _SHOWN_MESSAGES = 3
 
 log = logging.getLogger(__name__)
 
-if tensorrt.__version__.partition(".")[0] != "10":
-    raise ImportError(f"TensorRT is {tensorrt.__version__}; expected 10.3 or a later 10.x")
+if not supports_tensorrt(tensorrt.__version__):
+    raise ImportError(f"TensorRT is {tensorrt.__version__}; expected {TENSORRT}")
 
 
 class EngineError(ValueError):
@@ -41,7 +40,9 @@ class BuildCancelled(Exception):
 
 
 class Progress(NamedTuple):
-    """graph: the one being built, number `number` of `graphs`, from 1. phase: TensorRT's own words, or "cached".
+    """How far a build of engines has come.
+
+    graph: the one being built, number `number` of `graphs`, from 1. phase: TensorRT's own words, or "cached".
     fraction: of the whole, from 0 to 1; it never falls.
     """
 
@@ -56,7 +57,7 @@ Report = Callable[[Progress], None]
 
 
 class Gpu(NamedTuple):
-    """What an engine is built for."""
+    """The GPU that an engine is built for."""
 
     name: str
     compute_capability: str
@@ -67,22 +68,15 @@ class Gpu(NamedTuple):
 class EngineOptions:
     """size: (height, width) of the network's input. gpu: the current device, see `gpu_of`.
 
-    precision: one of PRECISIONS. "fp16" lets TensorRT choose float16 or float32 for each layer; "int8" takes the scales
-    from QuantizeLinear nodes, and is float16 in graphs without any. workspace_bytes: scratch memory of a layer.
-    Raises ValueError for another precision.
+    workspace_bytes: scratch memory of a layer.
     """
 
     size: Size
     gpu: Gpu
-    precision: str = "fp16"
     workspace_bytes: int = WORKSPACE_BYTES
 
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is {self.precision!r}; TensorRT engines are {', '.join(PRECISIONS)}")
-
     def key(self, content: bytes) -> EngineKey:
-        """Of what is built from `content`, an ONNX graph, in this way."""
+        """Return the key in the cache of the engine that is built in this way from `content`, an ONNX graph."""
         return EngineKey(
             graph_sha256=hashlib.sha256(content).hexdigest(),
             size=self.size,
@@ -90,7 +84,6 @@ class EngineOptions:
             gpu=self.gpu.name,
             compute_capability=self.gpu.compute_capability,
             multiprocessors=self.gpu.multiprocessors,
-            precision=self.precision,
             workspace_bytes=self.workspace_bytes,
         )
 
@@ -111,11 +104,12 @@ def build_engines(
     report: Report = lambda progress: None,
     cancelled: Cancelled = lambda: False,
 ) -> dict[str, tensorrt.ICudaEngine]:
-    """The engine of every graph, by its name: from `cache` (default: the user's), or built, which takes minutes, and
-    kept there.
+    """Return the engine of every graph, by its name.
 
-    graphs: as `deploy.onnx_graphs` gives them, of one size or with sides left open. report may come from threads of
-    TensorRT. cancelled is asked at every step of a build.
+    Engines come from `cache` (default: the user's), or are built, which takes minutes, and kept there.
+
+    graphs: as `deploy.onnx_graphs` gives them, of one size or with sides left open; engines compute in the precision
+    that these are in. report may come from threads of TensorRT. cancelled is asked at every step of a build.
     Raises EngineError, BuildCancelled, OSError when the cache cannot be written, and whatever `report` raises.
     """
     cache = cache or EngineCache()
@@ -140,7 +134,7 @@ def build_engines(
 
 
 def first_errors() -> str:
-    """What TensorRT said last that went wrong, for a message."""
+    """Return the errors that TensorRT reported first in its last piece of work, for a message."""
     return _LOG.first()
 
 
@@ -168,18 +162,14 @@ class EngineBuild(Generic[T]):
         """The last that was reported."""
         return self._progress
 
-    @property
-    def is_done(self) -> bool:
-        """Whether `result` would answer at once."""
-        return self._done.done()
-
     def cancel(self) -> None:
         """Ask it to end; TensorRT does at its next step."""
         self._cancelled.set()
 
     def result(self, timeout_s: float | None = None) -> T:
-        """What the work returned; waits for it. Raises what it raised, BuildCancelled when it was cancelled, and
-        TimeoutError.
+        """Wait for the work, and return its result.
+
+        Raises what the work raised, BuildCancelled when it was cancelled, and TimeoutError.
         """
         return self._done.result(timeout_s)
 
@@ -210,7 +200,7 @@ class _Log(tensorrt.ILogger):
             log.debug("TensorRT: %s", msg)
 
     def forget(self) -> None:
-        """What comes from now on is of something new."""
+        """Forget all errors so far: those that come from now on belong to another piece of work."""
         self._errors.clear()
 
     def first(self) -> str:
@@ -281,14 +271,14 @@ def _built(
 ) -> bytes:
     _LOG.forget()
     builder = tensorrt.Builder(_LOG)
-    network = builder.create_network()
+    network = builder.create_network(_STRONGLY_TYPED)
     parser = tensorrt.OnnxParser(network, _LOG)
     if not parser.parse(graph):
         raise EngineError(f"TensorRT does not read the graph of {name}: {_parser_errors(parser)}")
     building = builder.create_builder_config()
     building.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     building.progress_monitor = monitor
-    _set_precision(building, network, options.precision, is_quantised=b"QuantizeLinear" in graph)
+    building.clear_flag(tensorrt.BuilderFlag.TF32)  # else convolutions in float32 keep 10 bits of 23
     _fix_open_sides(builder, building, network, config, options.size)
     # How fast each kernel is was measured before for other engines of this machine: that is most of a build's time.
     timings = options.key(b"timings")
@@ -312,35 +302,6 @@ def _in_words(error: tensorrt.ParserError) -> str:
     return f"{error.node_operator()} {error.node_name()}: {error.desc()}"
 
 
-def _set_precision(
-    building: tensorrt.IBuilderConfig, network: tensorrt.INetworkDefinition, precision: str, is_quantised: bool
-) -> None:
-    if precision == "fp32":
-        building.clear_flag(tensorrt.BuilderFlag.TF32)  # else convolutions keep 10 bits of 23
-        return
-    building.set_flag(tensorrt.BuilderFlag.FP16)
-    if precision == "int8" and is_quantised:
-        building.set_flag(tensorrt.BuilderFlag.INT8)
-    for tensor in _inputs_and_outputs(network):
-        if tensor.name in _FEATURES:
-            tensor.dtype = tensorrt.float16
-    _keep_norms_in_float32(building, network)
-
-
-def _keep_norms_in_float32(building: tensorrt.IBuilderConfig, network: tensorrt.INetworkDefinition) -> None:
-    """The squares of a feature, summed over its channels, can exceed what float16 holds: 65504."""
-    building.set_flag(tensorrt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
-    squares = set()
-    for layer in (network.get_layer(i) for i in range(network.num_layers)):
-        sources = [layer.get_input(i).name for i in range(layer.num_inputs) if layer.get_input(i) is not None]
-        is_square = layer.type == tensorrt.LayerType.ELEMENTWISE and sources == sources[:1] * 2
-        is_sum = layer.type == tensorrt.LayerType.REDUCE and sources[0] in squares
-        if is_square or is_sum:
-            layer.precision = tensorrt.float32
-            layer.set_output_type(0, tensorrt.float32)
-            squares.add(layer.get_output(0).name)
-
-
 def _fix_open_sides(
     builder: tensorrt.Builder,
     building: tensorrt.IBuilderConfig,
@@ -360,8 +321,3 @@ def _fix_open_sides(
         shape = tuple(next(sides) if side == -1 else side for side in tensor.shape)
         profile.set_shape(tensor.name, shape, shape, shape)
     building.add_optimization_profile(profile)
-
-
-def _inputs_and_outputs(network: tensorrt.INetworkDefinition) -> Iterator[tensorrt.ITensor]:
-    yield from (network.get_input(i) for i in range(network.num_inputs))
-    yield from (network.get_output(i) for i in range(network.num_outputs))

@@ -1,4 +1,4 @@
-"""What changed between two reports, and how sure that is.
+"""A comparison of two reports: what changed, and how sure that is.
 
 Frames of a video resemble their neighbours, so that drawing single ones would make every interval too narrow: what is
 drawn with replacement are segments of consecutive frames (the block bootstrap, Künsch 1989).
@@ -35,7 +35,7 @@ class CompareError(ValueError):
 
 @dataclass(frozen=True)
 class Report:
-    """What a report's folder says of the run that it shows.
+    """The contents of a report's folder about the run that it shows.
 
     metrics: `metrics.json`. frames, full: the rows of `frames.csv` of that run and of the full network, which a
     recorded drive has none of; classes: all of `classes.csv`.
@@ -64,7 +64,7 @@ class Change:
 
     @property
     def difference(self) -> float:
-        """after - before."""
+        """The value after, less the value before."""
         return self.after - self.before
 
     @property
@@ -75,7 +75,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Bound:
-    """What the difference of a quantity may be at least (>=) or at most (<=).
+    """A bound of the difference of a quantity: at least (>=) or at most (<=) `value`.
 
     is_relative: `value` is a fraction of what it was before. It is kept where the whole interval keeps it: what was
     measured on too few frames to tell is not let through by luck.
@@ -133,7 +133,7 @@ def check_comparable(before: Report, after: Report, other_input: bool) -> None:
 
 
 def changes(before: Report, after: Report, seed: int = 0) -> list[Change]:
-    """Of every quantity that both reports have, in the order of the table.
+    """Return the change of every quantity that both reports have, in the order of the table.
 
     Where both are of the same frames each draw takes the same segments of both, which leaves only what changed; else
     each draws its own. The same reports and seed give the same intervals.
@@ -207,7 +207,7 @@ class _Segments:
         return percentile
 
     def _of_labels(self) -> dict[str, Quantity]:
-        """mIoU over all classes, as `dcfm evaluate` has it, and each class's; nothing without labels."""
+        """Return the mIoU over all classes, as `dcfm evaluate` has it, and each class's; nothing without labels."""
         hits, union = self._pixels("label")
         if not union.any():
             return {}

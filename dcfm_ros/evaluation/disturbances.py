@@ -1,4 +1,4 @@
-"""What cameras and the world do to pictures, to measure how well the masks stand it.
+"""Disturbances of pictures by cameras and the world, to measure how well the masks stand them.
 
 Each disturbance takes an (H, W, 3) uint8 RGB picture and gives another of that shape and type; the same picture always
 gives the same result. Lengths follow the picture's width, so that it means the same at every size.

@@ -1,7 +1,7 @@
 """One job for each of a fleet's recordings, side by side on one machine or over a Ray cluster.
 
 A job runs a Python module that is a program, in a folder of its own: a note in it says how far the job has come, so
-that a second run passes over what is done and goes on with what is not. On a cluster all machines see the same files.
+that a second run passes over what is done and continues with what is not. On a cluster all machines see the same files.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ class FleetError(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """module: a program, as `python -m` takes it, whose `main()` reads sys.argv. folder: of the job alone.
+    """A job of a fleet: a program, and a folder for it alone.
 
-    made_of: JSON that tells the job from another in the same folder. begun: a file by which a run that can be gone on
-    with is known; the program is then given --resume. has_threads: whether it is given --threads.
+    module: the program, as `python -m` takes it, whose `main()` reads sys.argv. made_of: JSON that distinguishes the
+    job from another in the same folder. begun: a file by which a run that can be resumed is known; the program is then
+    given --resume. has_threads: whether it is given --num-threads.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job. reason: the last that it said, where it failed."""
+    """The end of a job. reason: the last that it said, where it failed."""
 
     job: Job
     state: State
@@ -221,14 +222,17 @@ def _called(module: str, arguments: Sequence[str]) -> int:
 
 
 def _begin(job: Job, threads: int) -> list[str]:
-    """Note that the job is begun; its arguments. What was begun goes on with as many threads: masks depend on them."""
+    """Note that the job is begun; return its arguments.
+
+    A job that was begun before continues with as many threads: masks depend on them.
+    """
     before = _note(job)
     if before.get("made_of") == job.made_of:
         threads = before["threads"]
     job.folder.mkdir(parents=True, exist_ok=True)
     _write_note(job, threads, is_done=False)
     goes_on = ["--resume"] if job.begun is not None and job.begun.exists() else []
-    return [*job.arguments, *goes_on, *(["--threads", str(threads)] if job.has_threads else [])]
+    return [*job.arguments, *goes_on, *(["--num-threads", str(threads)] if job.has_threads else [])]
 
 
 def _finish(job: Job, code: int, seconds: float) -> Outcome:
@@ -244,7 +248,7 @@ def _finish(job: Job, code: int, seconds: float) -> Outcome:
 
 
 def _outcome_of(future: Future[Outcome], job: Job) -> Outcome:
-    """Of a job that is over; what kept it from being run is a reason too."""
+    """Return the outcome of a job that is over; what kept it from being run is a reason too."""
     error = future.exception()
     if error is None:
         return future.result()

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -16,10 +16,9 @@ from dcfm_ros.datasets.dataset import Clip, Dataset
 from dcfm_ros.evaluation.metrics import SegmentationScore, VideoConsistency
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import difference, labels_for
-from dcfm_ros.streaming import FixedInterval, Schedule, StreamSegmenter
+from dcfm_ros.streaming import FixedInterval, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.result import Segmentation
-from dcfm_ros.streaming.segmenter import Mode
 
 Disturbance = Callable[[np.ndarray], np.ndarray]
 Reference = Literal["labels", "full"]
@@ -69,32 +68,29 @@ class Evaluation:
 def evaluate(
     backend: Backend,
     dataset: Dataset,
-    mode: Mode = "causal",
-    keyframe_interval: int = 5,
+    options: StreamOptions = StreamOptions(),  # noqa: B008
     disturb: Disturbance | None = None,
     advance: Callable[[], object] = lambda: None,
-    schedule: Schedule | None = None,
     against: Reference = "labels",
-    stream: Callable[..., StreamSegmenter] = StreamSegmenter,
 ) -> Evaluation:
-    """Hold the masks of a `StreamSegmenter` with a keyframe every `keyframe_interval` frames against the labels.
+    """Hold the masks of a stream with these options against the labels.
 
     Dense labels (see `is_sparse`) are met by ordinary runs, a stream for each clip; a missing frame ends a stream as
     well, and so does a frame of another size. A bidirectional stream's first keyframe is one frame later than in the
     stream before, in turn, as the authors have it; a causal stream begins with one.
 
     Sparse labels would meet few distances in such a run. Instead each labelled frame is met once for each distance
-    from 0 to `keyframe_interval` - 1 by a stream of its own, whose keyframe lies exactly so many frames before it, as
+    from 0 to the keyframe interval - 1 by a stream of its own, whose keyframe lies exactly so many frames before it, as
     far as the frames before it are there without a gap. The scores are over all of these alike: an ordinary run meets
-    each distance equally often. In bidirectional mode the next keyframe lies `keyframe_interval` frames after the
-    first, and where the clip ends before, the first one is used alone, as at the end of every bidirectional stream:
-    at an interval of 2 this is the authors' protocol for Cityscapes. In full mode nothing but labelled frames is run.
+    each distance equally often. In bidirectional mode the next keyframe lies an interval after the first, and where the
+    clip ends before, the first one is used alone, as at the end of every bidirectional stream: at an interval of 2 this
+    is the authors' protocol for Cityscapes. In full mode nothing but labelled frames is run. Another schedule than the
+    fixed interval makes ordinary runs of sparse labels too.
 
     disturb: what is done to each (H, W, 3) uint8 RGB picture before. advance: called `steps` times.
-    schedule: another than the fixed interval; it makes ordinary runs of sparse labels too. against: "full" holds masks
-    against those of the same network run in full on every frame, in ordinary runs, and needs no labels.
-    stream: makes the segmenters; a `functools.partial` of StreamSegmenter says how. Asynchronous keyframes want a
-    `swap_after` here, for frames come as fast as they are segmented.
+    against: "full" holds masks against those of the same network run in full on every frame, in ordinary runs, and
+    needs no labels. options: asynchronous keyframes want a `swap_after` here, for frames come as fast as they are
+    segmented.
     Raises ValueError when the data set's classes are not the network's (see `check_classes`) or no frame has a label,
     and DatasetError as reading the data set does.
     """
@@ -103,8 +99,8 @@ def evaluate(
     frames = sum(len(clip) for clip in dataset.clips)
     if not labelled and against == "labels":
         raise ValueError(f"none of the {frames} frames of {dataset.root} has a label; expected at least one")
-    run = _Run(backend, dataset, mode, 1 if mode == "full" else keyframe_interval, disturb, schedule, against, stream)
-    meets_each_distance = is_sparse(dataset) and schedule is None and against == "labels"
+    run = _Run(backend, dataset, options, disturb, against)
+    meets_each_distance = _meets_each_distance(dataset, options, against)
     for _ in run.sparse() if meets_each_distance else run.dense():
         advance()
     distances = sorted(run.by_distance)
@@ -154,11 +150,15 @@ def is_sparse(dataset: Dataset) -> bool:
     return len(dataset.labelled()) < DENSE_SHARE * sum(len(clip) for clip in dataset.clips)
 
 
-def steps(dataset: Dataset, schedule: Schedule | None = None, against: Reference = "labels") -> int:
+def steps(dataset: Dataset, options: StreamOptions, against: Reference = "labels") -> int:
     """How often `evaluate` calls `advance`: for each frame of ordinary runs, else for each labelled frame."""
-    if is_sparse(dataset) and schedule is None and against == "labels":
+    if _meets_each_distance(dataset, options, against):
         return len(dataset.labelled())
     return sum(len(clip) for clip in dataset.clips)
+
+
+def _meets_each_distance(dataset: Dataset, options: StreamOptions, against: Reference) -> bool:
+    return is_sparse(dataset) and options.fixed_interval is not None and against == "labels"
 
 
 class _Run:
@@ -168,16 +168,13 @@ class _Run:
         self,
         backend: Backend,
         dataset: Dataset,
-        mode: Mode,
-        interval: int,
+        options: StreamOptions,
         disturb: Disturbance | None,
-        schedule: Schedule | None,
         against: Reference,
-        stream: Callable[..., StreamSegmenter],
     ) -> None:
-        self._backend, self._dataset, self._mode, self._interval = backend, dataset, mode, interval
-        self._disturb, self._schedule, self._stream = disturb, schedule, stream
-        self._in_full = StreamSegmenter(backend, mode="full") if against == "full" else None
+        self._backend, self._dataset, self._options, self._disturb = backend, dataset, options, disturb
+        in_full = replace(options, mode="full", keyframe_mode="sync")
+        self._in_full = StreamSegmenter(backend, in_full) if against == "full" else None
         self.score = SegmentationScore(len(dataset.labels))
         self.by_distance: dict[int, SegmentationScore] = {}
         self.labelled_by_distance: Counter[int] = Counter()
@@ -192,7 +189,7 @@ class _Run:
         streams = 0
         for clip in self._dataset.clips:
             for first, after in without_gap(clip):
-                segmenter = self._segmenter(phase=streams % self._interval)
+                segmenter = self._segmenter(streams)
                 streams += 1
                 for consistency in self.consistencies:
                     consistency.begin_clip()
@@ -212,7 +209,7 @@ class _Run:
             for index in sorted(clip.labels):
                 _, label = read(index)
                 assert label is not None
-                for distance in range(self._interval):
+                for distance in range(self._options.fixed_interval or 1):
                     if clip.shifted(index, -distance) is None:
                         break
                     frames = (read(at)[0] for at in _onwards(clip, index, -distance))
@@ -228,8 +225,10 @@ class _Run:
                     return result
         return next(result for result in self._timed(segmenter.flush) if result.index == number)
 
-    def _segmenter(self, phase: int = 0) -> StreamSegmenter:
-        return self._stream(self._backend, self._schedule or FixedInterval(self._interval, phase), self._mode)
+    def _segmenter(self, streams_before: int = 0) -> StreamSegmenter:
+        interval = self._options.fixed_interval
+        schedule = None if interval is None else FixedInterval(interval, streams_before % interval)
+        return StreamSegmenter(self._backend, self._options, schedule)
 
     def _read(self, clip: Clip, index: int) -> tuple[Frame, np.ndarray | None]:
         pixels, label = self._dataset.read(clip, index)
@@ -247,7 +246,7 @@ class _Run:
         return results
 
     def median_ms(self, of_keyframes: bool) -> float | None:
-        """Of the frames that brought a keyframe, or of the others; None without any."""
+        """Return the median time of the pushes that brought a keyframe, or of the others; None without any."""
         return statistics.median(self._push_ms[of_keyframes]) if self._push_ms[of_keyframes] else None
 
     def _take(self, results: list[Segmentation], waiting: deque[np.ndarray | None]) -> None:

@@ -1,4 +1,4 @@
-"""What light and cameras do to pictures, as strong as one asks for.
+"""Faults of light and cameras in pictures, as strong as one asks for.
 
 Each takes an (H, W, 3) uint8 RGB picture and gives another of that shape and type.
 """

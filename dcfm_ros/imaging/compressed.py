@@ -107,7 +107,7 @@ def _of_mosaic(pixels: np.ndarray, image_format: str) -> np.ndarray | None:
 
 
 class _Damaged(ValueError):
-    """What is wrong with a file."""
+    """A file is damaged; the message says how."""
 
 
 _NO_END = "it ends before its EOI marker"

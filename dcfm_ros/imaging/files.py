@@ -15,10 +15,9 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def files_in(folder: Path, suffixes: Collection[str] | None = None) -> list[Path]:
-    """Files with one of these suffixes, or all, in the natural order of their stems (frame2 before frame10); empty when
-    there is no such folder.
+    """List files with one of these suffixes, or all, in the natural order of their stems (frame2 before frame10).
 
-    Hidden files are left out: macOS leaves one beside each image.
+    Empty when there is no such folder. Hidden files are left out: macOS leaves one beside each image.
     """
     if not folder.is_dir():
         return []

@@ -16,7 +16,7 @@ def ids_from_logits(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Class ids, (height, width) uint8, and, when asked for, max softmax x 255 of the same shape and type.
 
-    logits: (classes, h, w) float32, fastest with the classes innermost in memory. They are bilinearly brought to `size`
+    logits: (classes, h, w) float32, fastest with the classes innermost in memory. They are bilinearly resized to `size`
     (height, width), corners not aligned, then the largest wins; of equals the lowest id.
     Raises ValueError when the logits are not float32 of 1 to 256 classes on a grid of at least one place, or a side of
     `size` is below 1.
@@ -58,7 +58,10 @@ def _axis(places: int, length: int) -> _Axis:
 
 
 def _ids(corners: np.ndarray, rows: _Axis, columns: _Axis) -> np.ndarray:
-    """What is the largest at all four corners of a cell is so in all of it; only the other cells are interpolated."""
+    """Return each pixel's largest class.
+
+    A class that is the largest at all four corners of a cell is so in all of it; only the other cells are interpolated.
+    """
     best = corners.argmax(2).astype(np.uint8)
     beside, below = best[:, 1:] != best[:, :-1], best[1:] != best[:-1]
     mixed = beside[1:] | below[:, 1:] | below[:, :-1]

@@ -1,4 +1,4 @@
-"""What a mask is: (H, W) uint8 class ids, 255 where a pixel has none."""
+"""Masks: (H, W) uint8 class ids, 255 where a pixel has none."""
 
 from __future__ import annotations
 

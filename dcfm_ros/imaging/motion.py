@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
@@ -13,11 +14,11 @@ Align = Literal["none", "flow"]
 ALIGNMENTS: tuple[str, ...] = get_args(Align)
 
 _PIXELS = 240 * 180
-"""Of the small pictures. 160x120 was measured to gain a fifth less; a finer search (DIS "medium") gains a tenth more
-and takes four times as long."""
+"""Pixels of the small pictures. 160x120 was measured to gain a fifth less; a finer search (DIS "medium") gains a tenth
+more and takes four times as long."""
 
 _LEAST_SIDE = 64
-"""Of the small pictures: below half of this OpenCV's flow reads outside of them, and may crash or give NaN."""
+"""The least side of the small pictures: below half of it OpenCV's flow reads outside, and may crash or give NaN."""
 
 _STILL = 1.0
 """Grey levels, the mean difference of two small pictures below which nothing moves: noise of a sigma of 2.5 at
@@ -34,15 +35,8 @@ class Motion:
 
     flow: np.ndarray | None
 
-    @property
-    def magnitude(self) -> float:
-        """The mean length of the flow as a fraction of the picture's width."""
-        if self.flow is None:
-            return 0.0
-        return float(cv2.magnitude(self.flow[..., 0], self.flow[..., 1]).mean()) / self.flow.shape[1]
-
     def grid(self, size: tuple[int, int]) -> np.ndarray:
-        """What `Backend.align` takes: (*size, 2) float32, places of the keyframe from -1 to 1 between its edges."""
+        """Return a grid for `Backend.align`: (*size, 2) float32, places in the keyframe, -1 to 1 between its edges."""
         height, width = size
         grid = (_places(height, width) + np.float32(0.5)) * np.array([2 / width, 2 / height], np.float32) - np.float32(
             1
@@ -112,7 +106,11 @@ def _is_still(grey: np.ndarray, other: np.ndarray) -> bool:
 
 def _searched(grey: np.ndarray, other: np.ndarray) -> np.ndarray:
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
-    return search.calc(grey, other, None)
+    flow = search.calc(grey, other, None)
+    if not math.isfinite(cv2.norm(flow)):
+        # Such places stay where they are: of a NaN in a grid PyTorch makes a pixel of the edge, and OpenVINO NaN.
+        flow = np.nan_to_num(flow, copy=False, nan=0, posinf=0, neginf=0)
+    return flow
 
 
 def _composed(step: np.ndarray, before: np.ndarray) -> np.ndarray:

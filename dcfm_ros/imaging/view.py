@@ -1,4 +1,4 @@
-"""What part of a camera's picture is looked at, and how its mask is handed out."""
+"""Views: the part of a camera's picture that is looked at, and the form in which its mask is published."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ Region = tuple[int, int, int, int]  # x, y, width, height
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What part of a camera's picture is looked at, and how its mask is handed out: whole and as it is by default.
+    """The part of a camera's picture that is looked at, and the form in which its mask is published.
+
+    By default the picture is looked at whole, and the mask published as it is.
 
     region: x, y, width and height in pixels of the picture; everything else is not looked at.
-    ignore: (H, W) uint8, of the picture's size or brought to it; what is not 0 there, such as the bonnet, has no class.
+    ignore: (H, W) uint8, of the picture's size or resized to it; what is not 0 there, such as the bonnet, has no class.
     output_size: (height, width) of the masks; None for the picture's own.
     min_confidence: 0 to 1; pixels whose best class is less probable have no class.
     class_map: other classes than the network's.
@@ -67,7 +69,7 @@ class View:
     def finish(
         self, mask: np.ndarray, confidence: np.ndarray | None, size: Size
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """A cropped frame's mask and confidence as they are handed out: for the whole frame, at the output's size.
+        """Return a cropped frame's mask and confidence as published: for the whole frame, at the output's size.
 
         mask, confidence: (H, W) uint8 of the cropped frame; ids, and probabilities x 255 or None. Neither is changed.
         size: height and width of the whole frame.

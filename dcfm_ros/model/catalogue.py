@@ -16,7 +16,7 @@ BACKBONES = (
     *("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"),
     *("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
 )
-FUSIONS = ("ffm", "fine", "add")
+FUSIONS = ("ffm", "fine")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class ModelConfig:
     common_channels: C' of the common feature F_co. shallow_channels: how many channels of F_in the fusion reads.
     head_hidden: whether the head has a hidden 1x1 convolution (Cityscapes, CamVid) or none (VSPW).
     input_size: (height, width) in pixels that the weights were trained or tested at.
-    fusion: "ffm", the method's; "fine", the same on F_in's grid, of the real-time networks; or "add", which the method
-    is measured against. See `model.fusion`.
+    fusion: "ffm", the method's; or "fine", the same on F_in's grid, of the real-time networks. See `model.fusion`.
     fused_width: channels of what the head reads, with "fine"; 0, and the others: as many as F_co's.
     resize_first: order of F_in's resizing and L2 normalisation; False is the authors' inference, True their training.
     mean, std: normalisation of RGB in 0..1. class_names, palette: own classes; empty means those of `label_set`.

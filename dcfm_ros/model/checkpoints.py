@@ -109,7 +109,7 @@ def load_weights(path: str | os.PathLike[str]) -> DCFM:
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a weights file says it was made from. Raises WeightsError as `load_weights` does."""
+    """Read what a weights file was made from, as it says itself. Raises WeightsError as `load_weights` does."""
     with _opened(Path(path)) as file:
         return _document(file, path)["provenance"]
 

@@ -1,4 +1,4 @@
-"""What each configuration costs, kept as numbers so that they can be shown without torch; a test counts them again."""
+"""The cost of each configuration, kept as numbers so that it can be shown without torch; a test counts it again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 
 class Cost(NamedTuple):
-    """parameters: how many. keyframe_gmac, other_gmac: billions of multiplications with additions, of convolutions and
-    products of matrices, of a keyframe and of another frame at the configuration's `input_size`, brought to the
-    nearest multiple that the network takes.
+    """The cost of a configuration.
+
+    parameters: how many. keyframe_gmac, other_gmac: billions of multiplications with additions, of convolutions and
+    products of matrices, of a keyframe and of another frame at the configuration's `input_size`, resized to the nearest
+    multiple that the network takes.
 
     Another frame is what runs again on each of them: F_co's half of the fusion's 1x1 convolution does not.
     """
@@ -19,7 +21,7 @@ class Cost(NamedTuple):
 
 
 def cost_of(name: str) -> Cost:
-    """Of one of `available_models()`."""
+    """Return the cost of one of `available_models()`."""
     return _COSTS[name]
 
 

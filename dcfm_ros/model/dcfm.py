@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dcfm_ros.model.backbones import create_encoder
 from dcfm_ros.model.catalogue import ModelConfig, model_config
 from dcfm_ros.model.fusion import create_fusion
+from dcfm_ros.model.unit_length import unit_length
 
 
 def create_model(name: str, num_classes: int | None = None) -> DCFM:
@@ -25,8 +26,10 @@ def create_model(name: str, num_classes: int | None = None) -> DCFM:
 
 
 class DCFM(nn.Module):
-    """The whole network. A keyframe is `fuse(encode_common(s), s)` with `s = encode_shallow(image)`; any other frame
-    puts a keyframe's common feature in place of its own.
+    """The whole network.
+
+    A keyframe is `fuse(encode_common(s), s)` with `s = encode_shallow(image)`; any other frame puts a keyframe's common
+    feature in place of its own.
 
     Raises ValueError when `config` asks the fusion to read more shallow channels than the backbone has.
     """
@@ -51,7 +54,7 @@ class DCFM(nn.Module):
 
     def encode_common(self, shallow: Tensor) -> Tensor:
         """Enc_hi and the projection: F_in -> F_co, (B, C', h, w), L2-normalised over channels."""
-        return F.normalize(self.projection(self.encoder.deep(shallow)), dim=1)
+        return unit_length(self.projection(self.encoder.deep(shallow)))
 
     def fuse(self, common: Tensor, shallow: Tensor, resize_first: bool | None = None) -> Tensor:
         """F_co and F_in -> logits, (B, classes, h, w), on F_co's grid; with the fine fusion on F_in's, at 1/4.
@@ -62,7 +65,7 @@ class DCFM(nn.Module):
         return self.head(self.fused_feature(common, shallow, resize_first))
 
     def fused_feature(self, common: Tensor, shallow: Tensor, resize_first: bool | None = None) -> Tensor:
-        """What the head reads: (B, fused_channels, h, w), L2-normalised over channels. Arguments as in `fuse`."""
+        """Return the head's input: (B, fused_channels, h, w), L2-normalised over channels. Arguments as in `fuse`."""
         return self.fusion(common, shallow, self.config.resize_first if resize_first is None else resize_first)
 
     def forward(self, image: Tensor) -> Tensor:

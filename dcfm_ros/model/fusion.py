@@ -9,18 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcfm_ros.model.catalogue import ModelConfig
+from dcfm_ros.model.unit_length import unit_length
 
 
-def create_fusion(config: ModelConfig) -> FeatureFusion | FineFusion | Addition:
+def create_fusion(config: ModelConfig) -> FeatureFusion | FineFusion:
     """The fusion that a configuration names."""
     if config.fusion == "fine":
         return FineFusion(config.common_channels, config.shallow_channels, config.fused_channels)
-    fusion = FeatureFusion if config.fusion == "ffm" else Addition
-    return fusion(config.common_channels, config.shallow_channels)
+    return FeatureFusion(config.common_channels, config.shallow_channels)
 
 
 class _Fusion(nn.Module):
-    """What fusions share: they read the independent feature, which several common ones may then be joined with."""
+    """The base of all fusions: they read the independent feature, which several common ones may then be joined with."""
 
     conv: nn.Conv2d
     join: Callable[[Tensor, Tensor], Tensor]
@@ -36,10 +36,9 @@ class _Fusion(nn.Module):
     def independent(self, shallow: Tensor, size: tuple[int, int], resize_first: bool) -> Tensor:
         """F_in on the common feature's grid: (B, C, H/4, W/4) -> (B, shallow_channels, *size)."""
         if resize_first:
-            shallow = F.normalize(_resize(shallow, size), dim=1)
+            shallow = unit_length(_resize(shallow, size))
             return shallow[:, : self.shallow_channels]
-        shallow = F.normalize(shallow, dim=1)[:, : self.shallow_channels]
-        return _resize(shallow, size)
+        return _resize(unit_length(shallow)[:, : self.shallow_channels], size)
 
 
 class FeatureFusion(_Fusion):
@@ -57,7 +56,7 @@ class FeatureFusion(_Fusion):
     def join(self, common: Tensor, independent: Tensor) -> Tensor:
         """F_co and what `independent` gives, as one feature."""
         joined = self.conv(torch.cat([common, independent], dim=1))
-        return F.normalize(F.relu(self.norm(joined), inplace=True), dim=1)
+        return unit_length(F.relu(self.norm(joined), inplace=True))
 
 
 class FineFusion(_Fusion):
@@ -83,7 +82,7 @@ class FineFusion(_Fusion):
 
         size and resize_first make no difference, as F_in is not resized.
         """
-        read = F.normalize(shallow, dim=1)[:, : self.shallow_channels]
+        read = unit_length(shallow)[:, : self.shallow_channels]
         return F.conv2d(read, self.conv.weight[:, self.common_channels :])
 
     def join(self, common: Tensor, independent: Tensor) -> Tensor:
@@ -95,21 +94,7 @@ class FineFusion(_Fusion):
         """The same from F_co's half of the convolution, (B, width, h, w)."""
         joined = _resize(of_common, (independent.shape[2], independent.shape[3])) + independent
         joined = F.relu(self.norm(joined), inplace=True)
-        return F.normalize(F.relu(joined + self.spread_norm(self.spread(joined)), inplace=True), dim=1)
-
-
-class Addition(_Fusion):
-    """What the FFM is measured against: the shallow feature, brought to C' by a 1x1 convolution, is added to the common
-    one. Shapes as in FeatureFusion.
-    """
-
-    def __init__(self, common_channels: int, shallow_channels: int) -> None:
-        super().__init__(shallow_channels)
-        self.conv = nn.Conv2d(shallow_channels, common_channels, 1)
-
-    def join(self, common: Tensor, independent: Tensor) -> Tensor:
-        """F_co and what `independent` gives, as one feature."""
-        return F.normalize(common + self.conv(independent), dim=1)
+        return unit_length(F.relu(joined + self.spread_norm(self.spread(joined)), inplace=True))
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:

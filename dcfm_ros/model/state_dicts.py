@@ -1,4 +1,4 @@
-"""What training tools put around a state dict and in front of its names, taken away again."""
+"""Plain state dicts, freed of what training tools put around them and in front of their names."""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ _MATCHING = "best_available"
 _KEPT_INFOS = 16
 """Calibrations that are kept, as a camera may change its binning while a frame is under way."""
 
+_IMAGE_TYPES = frozenset(("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"))
+
 _RELIABILITIES = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 
 
@@ -83,14 +85,28 @@ class CameraInput:
 
     @property
     def problem(self) -> str:
-        """What is wrong when somebody publishes another type on the topic: DDS itself never says so."""
+        """A sentence where somebody publishes another type on the topic, else empty: DDS itself never says so."""
         if self._images is None:
             return ""
-        expected = f"sensor_msgs/msg/{self._kind.__name__}"
+        expected = _type_name(self._kind)
         types = {info.topic_type for info in self._node.get_publishers_info_by_topic(self._topic())}
         if not types or expected in types:
             return ""
         return f"{self._topic()} carries {', '.join(sorted(types))}; expected {expected}"
+
+    @property
+    def silence(self) -> str:
+        """That nobody publishes the topic, and which image topics are published; empty where somebody does publish."""
+        if self._images is None or self._node.count_publishers(self._topic()):
+            return ""
+        own = f"{self._node.get_fully_qualified_name()}/"
+        others = [
+            f"{topic} ({', '.join(types)})"
+            for topic, types in self._node.get_topic_names_and_types()
+            if _IMAGE_TYPES & set(types) and not topic.startswith(own) and self._node.count_publishers(topic)
+        ]
+        there = f"the image topics are {', '.join(sorted(others))}" if others else "there is no image topic"
+        return f"nobody publishes {self._topic()} ({_type_name(self._kind)}); {there}"
 
     def _topic(self) -> str:
         """The topic with remappings, and the suffix that image_transport gives to compressed images."""
@@ -106,12 +122,14 @@ class CameraInput:
             self._topic(),
             self._on_image,
             QoSProfile(history=sensor_data.history, depth=sensor_data.depth, reliability=self._reliability),
-            # Reliability is told apart below: rclpy would keep what it was at the first subscription.
+            # Reliability is decided below: rclpy would keep what it was at the first subscription.
             qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
         )
 
     def _wanted(self, topic: str) -> ReliabilityPolicy:
-        """As overridden; else reliable where all publishers are, and best effort, which matches any, where not. Where
+        """Return the reliability to subscribe with.
+
+        As overridden; else reliable where all publishers are, and best effort, which matches any, where not. Where
         there are none it stays as it is: what the next will offer cannot be known.
         """
         name = f"qos_overrides.{topic}.subscription.reliability"
@@ -130,3 +148,7 @@ class CameraInput:
 
     def _on_info(self, info: CameraInfo) -> None:
         self._recent_infos.append(info)
+
+
+def _type_name(kind: type) -> str:
+    return f"sensor_msgs/msg/{kind.__name__}"

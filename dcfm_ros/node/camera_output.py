@@ -58,7 +58,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a message. frame: the whole picture; segmentation: of the part that is looked at.
+    """The result of a message. frame: the whole picture; segmentation: of the part that is looked at.
 
     look: the one that the frame was taken with, whatever has changed by the time it is published.
     """
@@ -70,7 +70,7 @@ class Result:
 
 
 class Shown:
-    """A result as it is handed out: in the camera's geometry, at the output's size. Each part is made once, if ever."""
+    """A result as it is published: in the camera's geometry, at the output's size. Each part is made once, if ever."""
 
     def __init__(self, result: Result) -> None:
         self.result = result

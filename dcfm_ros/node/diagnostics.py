@@ -1,4 +1,4 @@
-"""What `/diagnostics` says of the node and its cameras (REP 107), from counts, recent latencies and limits."""
+"""Statuses for `/diagnostics` of the node and its cameras (REP 107), from counts, recent latencies and limits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Latencies:
         return values
 
     def take_p95(self) -> float | None:
-        """Of the frames of both kinds that were added since this was last called; None where there were none."""
+        """Return the p95 of the frames of both kinds added since the last call; None where there were none."""
         with self._lock:
             taken = list(self._untaken)
             self._untaken.clear()
@@ -53,7 +53,7 @@ class Latencies:
 
 @dataclass(frozen=True)
 class CameraReport:
-    """What one camera of the node has to say.
+    """A report of one camera of the node.
 
     counts: since the node began. input_age_s, keyframe_age_s: since the stamps of its last image and keyframe, on the
     node's clock; None before the first. problem: what is wrong with this camera, as a sentence, or empty.
@@ -125,7 +125,7 @@ class Diagnostics:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a status says. recent: counts since the last report."""
+    """The contents of a status. recent: counts since the last report."""
 
     finding: Finding
     counts: Counts
@@ -134,7 +134,7 @@ class _Seen:
 
 
 class _Camera:
-    """What must be remembered of a camera between two reports."""
+    """The memory of a camera between two reports."""
 
     def __init__(self) -> None:
         self._health = Health()
@@ -196,7 +196,7 @@ def _values_of_counts(counts: Counts, recent: Counts, elapsed: float) -> dict[st
 
 
 def _drop_ratio(recent: Counts) -> float | None:
-    """Of the images whose fate is known: those that are pending are neither dropped nor not."""
+    """Return the dropped share of the images whose fate is known: those pending are neither dropped nor not."""
     known = recent.processed + recent.dropped + recent.rejected + recent.failed + recent.skipped
     return recent.dropped / known if known else None
 

@@ -35,10 +35,12 @@ class Engine:
             settings.weights, settings.backend, settings.device, settings.num_threads, settings.precision
         )
         own = _labels(settings.labels, self.backend.config.num_classes)
-        is_async = settings.keyframe_mode == "async"
+        is_async = settings.stream.keyframe_mode == "async"
         self._worker = KeyframeWorker(self.backend) if is_async else None
-        self._schedule = self._followed = settings.create_schedule()
-        self._group = CameraGroup({name: self._segmenter(settings) for name in settings.cameras})
+        self._schedule = self._followed = settings.stream.create_schedule()
+        self._group = CameraGroup(
+            {name: StreamSegmenter(self.backend, settings.stream, worker=self._worker) for name in settings.cameras}
+        )
         self._any = next(iter(self._group.segmenters.values()))
         labels = own or self._any.labels
         class_map = ClassMap.parse(settings.class_map, labels) if settings.class_map else None
@@ -46,7 +48,7 @@ class Engine:
         self.views = {
             name: _view(camera, settings.min_confidence, class_map) for name, camera in settings.cameras.items()
         }
-        self._expected = settings.input_size or self.backend.config.input_size
+        self._expected = settings.stream.input_size or self.backend.config.input_size
         self._prepared: OrderedDict[tuple[Size, Size | None], None] = OrderedDict()
         self._build: EngineBuilding | None = None
 
@@ -80,7 +82,7 @@ class Engine:
 
     @property
     def progress(self) -> str:
-        """What is being built and how far, in words; empty when nothing is."""
+        """The engine that is being built and how far, in words; empty when none is."""
         build = self._build
         if build is None:
             return ""
@@ -92,7 +94,7 @@ class Engine:
 
         Raises ValueError, with nothing changed, for what cannot be.
         """
-        schedule = settings.create_schedule()
+        schedule = settings.stream.create_schedule()
         views = {
             name: replace(self.views[name], output_size=camera.output_size, min_confidence=settings.min_confidence)
             for name, camera in settings.cameras.items()
@@ -119,21 +121,11 @@ class Engine:
         if self._worker is not None:
             self._worker.close()
 
-    def _segmenter(self, settings: Settings) -> StreamSegmenter:
-        return StreamSegmenter(
-            self.backend,
-            settings.create_schedule(),
-            mode=settings.mode,  # type: ignore[arg-type]
-            input_size=settings.input_size,
-            max_stamp_gap_s=settings.max_stamp_gap,
-            align=settings.align,  # type: ignore[arg-type]
-            keyframe_mode=settings.keyframe_mode,  # type: ignore[arg-type]
-            swap_after=settings.swap_after,
-            worker=self._worker,
-        )
-
     def _needs(self, size: Size) -> tuple[Size, Size | None]:
-        """What must be ready for frames of a size: the network's input, and the masks where those are built as well."""
+        """Return the sizes that must be ready for frames of a size.
+
+        These are the network's input, and the masks where those are built as well.
+        """
         return self._any.network_size(*size), size if isinstance(self.backend, BuildsEngines) else None
 
     def _prepare(self, size: Size) -> None:

@@ -17,7 +17,7 @@ _NEARLY_ALL = 0.99  # of a hundred images not one is segmented: what a share of 
 
 
 class Level(IntEnum):
-    """Of diagnostic_msgs/DiagnosticStatus."""
+    """The levels of diagnostic_msgs/DiagnosticStatus."""
 
     OK = 0
     WARN = 1
@@ -34,7 +34,7 @@ class LimitError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What is still well; 0: no limit. Raises LimitError.
+    """Limits of what is still well; 0: no limit. Raises LimitError.
 
     max_latency_ms: of 95 % of the frames. max_input_age_s, max_keyframe_age_s: since the stamps of the last image and
     the last keyframe. max_drop_ratio: of the images whose fate is known, 0 to 1.
@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Measures:
-    """What one camera showed since the last report; None: not measured.
+    """Measures of one camera since the last report; None: not measured.
 
     latency_p95_ms: of the frames published. The ages are of now. drop_ratio: dropped images, of those processed,
     dropped, rejected, failed or skipped. The others are counts.
@@ -105,7 +105,7 @@ class Health:
 
 
 def judged_state(state: str, problem: str, failed: int) -> list[Finding]:
-    """What is wrong with the node itself: its problem, an error where frames failed, and a state that is not active."""
+    """Say what is wrong with the node itself: its problem, failed frames (an error), and a state that is not active."""
     broken = state in BROKEN_STATES
     findings = []
     if problem:
@@ -122,7 +122,7 @@ def worst_first(findings: Iterable[Finding], healthy: str) -> Finding:
 
 
 def _events(measures: Measures, problem: str, state: str) -> list[Finding]:
-    """What holds for the last report alone; a problem says it better than a count."""
+    """Judge what holds for the last report alone; a problem says it better than a count."""
     findings = []
     if measures.failed and not problem:
         findings.append((Level.ERROR, f"frames that failed in the last second: {measures.failed}"))

@@ -15,8 +15,10 @@ Write = Callable[[str], object]
 
 
 class NodeLog:
-    """Hands lines to the ROS logger on a thread of its own: a slow writer or a storm of messages delays that thread
-    alone. Lines that do not fit into the queue are lost, and counted in the next that do.
+    """A log that hands lines to the ROS logger on a thread of its own.
+
+    A slow writer or a storm of messages delays that thread alone. Lines that do not fit into the queue are lost, and
+    counted in the next that do.
 
     writers: what writes a line, by severity.
     """
@@ -53,8 +55,10 @@ class NodeLog:
 
 
 def lose_what_nobody_reads() -> None:
-    """From now on this process's standard output and error lose what does not fit into a pipe or a terminal that nobody
-    reads. To wait there would stop the whole process: rclpy writes its log with Python's lock held.
+    """Let this process's standard output and error lose what nobody reads, from now on.
+
+    What does not fit into a pipe or a terminal that nobody reads is lost. To wait there would stop the whole process:
+    rclpy writes its log with Python's lock held.
     """
     for descriptor in (1, 2):
         with suppress(OSError):  # closed, or a terminal of another user: then it stays as it is

@@ -133,7 +133,10 @@ def mask_camera_info(info: CameraInfo, header: Header, picture: Size, mask: Size
 
 
 def _calibrated_region(info: CameraInfo, picture: Size) -> RegionOfInterest:
-    """What the picture shows of the full resolution: all of it where a driver says nothing, or what cannot be."""
+    """Return the part of the full resolution that the picture shows.
+
+    That is all of it where a driver says nothing, or what cannot be.
+    """
     whole = RegionOfInterest(height=info.height, width=info.width)
     roi = info.roi
     if not (roi.width and roi.height):

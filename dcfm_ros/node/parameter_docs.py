@@ -53,7 +53,7 @@ def _described(parameter: Parameter) -> str:
     if parameter.choices:
         allowed = f" One of {', '.join(parameter.choices)}."
     elif parameter.minimum is not None:
-        allowed = f" {parameter.minimum} to {parameter.maximum}."
+        allowed = f" {parameter.minimum} to {parameter.maximum}{parameter.unit and ' '}{parameter.unit}."
     marks = "*" * parameter.changeable + "+" * parameter.per_camera
     return parameter.description + allowed + (f" ({marks})" if marks else "")
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dcfm_ros.imaging.motion import ALIGNMENTS
 from dcfm_ros.streaming.backends.base import PRECISIONS
 from dcfm_ros.streaming.backends.select import BACKENDS
-from dcfm_ros.streaming.schedules import BUDGET_STATISTICS, MEASURES, SCHEDULES
-from dcfm_ros.streaming.segmenter import KEYFRAME_MODES
+from dcfm_ros.streaming.options import refusal, stream_choices
 
 
 @dataclass(frozen=True)
 class Parameter:
     """One row. choices: the strings that are allowed; minimum, maximum: the range of numbers (of each, in a list).
 
-    changeable: takes effect between two frames; any other is read when the node is configured, or, where read_only,
-    when it is started. per_camera: with several cameras, `<camera>.<name>` is there too, and goes before this one.
+    unit: of the numbers, as people read it. changeable: takes effect between two frames; any other is read when the
+    node is configured, or, where read_only, when it is started. per_camera: with several cameras, `<camera>.<name>` is
+    there too, and goes before this one.
     A list of strings that is empty holds one empty string: ROS cannot tell what an empty list is a list of.
     """
 
@@ -28,6 +28,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    unit: str = ""
     changeable: bool = False
     read_only: bool = False
     per_camera: bool = False
@@ -56,19 +57,13 @@ class Parameter:
         if is_list != isinstance(self.default, list) or any(type(each) is not kind for each in values):
             expected = _LISTS[kind] if isinstance(self.default, list) else _SINGLES[kind]
             return f"{self.name} is {values if is_list else value!r}; expected {expected}"
-        if self.choices and value not in self.choices:
-            return f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}"
         if isinstance(self.default, list) and self.default != [""] and len(value) != len(self.default):
             return f"{self.name} has {len(value)} values; expected {len(self.default)}"
-        if self.minimum is not None and self.maximum is not None:
-            numbers = value if isinstance(self.default, list) else [value]
-            if not all(self.minimum <= number <= self.maximum for number in numbers):
-                return f"{self.name} is {value}; expected {self.minimum} to {self.maximum}"
-        return ""
+        return refusal(self.name, value if not is_list else values, self.choices, self.minimum, self.maximum)
 
 
 _NONE = ("~", "null", "Null", "NULL")
-"""What YAML calls null; ROS reads it as text."""
+"""The words that YAML calls null; ROS reads them as text."""
 
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _SINGLES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
@@ -99,6 +94,21 @@ def _as(kind: type, value: Any) -> Any:
 
 def _is_fraction(text: str) -> bool:
     return any(sign in text.lower() for sign in ".e")
+
+
+def _stream_parameters() -> Iterator[Parameter]:
+    """A row for each of the stream's options. What looks ahead is for recordings, so no node offers it."""
+    for choice in stream_choices():
+        yield Parameter(
+            choice.name,
+            [0, 0] if choice.default is None else choice.default,
+            choice.description,
+            choices=tuple(each for each in choice.choices if each != "bidirectional"),
+            minimum=choice.minimum,
+            maximum=choice.maximum,
+            unit=choice.unit,
+            changeable=choice.changeable,
+        )
 
 
 PARAMETERS = (
@@ -140,115 +150,7 @@ PARAMETERS = (
         choices=PRECISIONS,
     ),
     Parameter("num_threads", 0, "CPU threads of the network; 0: the backend's own choice.", minimum=0, maximum=1024),
-    Parameter(
-        "mode",
-        "causal",
-        "causal: features of the last keyframe are reused. full: every frame is a keyframe.",
-        choices=("causal", "full"),
-    ),
-    Parameter(
-        "align",
-        "flow",
-        "How a keyframe's features are moved to where the picture is now: by optical flow, or not.",
-        choices=ALIGNMENTS,
-    ),
-    Parameter(
-        "keyframe_mode",
-        "sync",
-        "sync: a keyframe is waited for. async: it is computed beside the stream, which goes on with older features.",
-        choices=KEYFRAME_MODES,
-    ),
-    Parameter(
-        "swap_after",
-        0,
-        "Frames after which an asynchronous keyframe comes into use; 0: as soon as it is ready.",
-        minimum=0,
-        maximum=1000,
-    ),
-    Parameter(
-        "schedule",
-        "fixed",
-        "When a keyframe is due: after keyframe_interval frames, by age, by what changed, or by a budget of time.",
-        choices=SCHEDULES,
-        changeable=True,
-    ),
-    Parameter(
-        "keyframe_interval",
-        5,
-        "Frames from one keyframe to the next, in the schedule fixed.",
-        minimum=1,
-        maximum=1000,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_max_age",
-        0.0,
-        "Seconds by stamps after which a keyframe is due: of the schedule max_age, and a bound of the others; 0: none.",
-        minimum=0.0,
-        maximum=3600.0,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_min_interval",
-        1,
-        "Frames that keyframes are apart at least, in every schedule.",
-        minimum=1,
-        maximum=1000,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_measure",
-        "change",
-        "Measure that adaptive sums over the frames since a keyframe: change of shallow features, or motion.",
-        choices=MEASURES,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_threshold",
-        0.06,
-        "Sum of schedule_measure above which adaptive takes a keyframe. Motion is a part of the picture's width.",
-        minimum=0.0001,
-        maximum=10.0,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_budget_ms",
-        0.0,
-        "Milliseconds that the schedule budget keeps within, by schedule_costs_ms.",
-        minimum=0.0,
-        maximum=100000.0,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_budget_statistic",
-        "mean",
-        "Statistic of the frames' times that the budget bounds: their mean or their p95.",
-        choices=BUDGET_STATISTICS,
-        changeable=True,
-    ),
-    Parameter(
-        "schedule_costs_ms",
-        [0.0, 0.0],
-        "Milliseconds of a keyframe and of another frame on this machine, as dcfm bench measures them.",
-        minimum=0.0,
-        maximum=100000.0,
-        changeable=True,
-    ),
-    Parameter(
-        "input_size",
-        [0, 0],
-        "Height and width of the network's input, multiples of 8 (MiT: 32); [0, 0]: the image's aspect at the number "
-        "of pixels the weights were trained at.",
-        minimum=0,
-        maximum=8192,
-    ),
-    Parameter(
-        "max_stamp_gap",
-        2.0,
-        "Seconds; a stamp further ahead than this begins a new stream, with a keyframe.",
-        minimum=0.001,
-        maximum=3600.0,
-    ),
+    *_stream_parameters(),
     Parameter(
         "max_image_pixels",
         50_000_000,
@@ -338,5 +240,5 @@ PARAMETERS = (
         maximum=1.0,
         changeable=True,
     ),
-    Parameter("autostart", True, "Configure and activate at start, without a lifecycle manager."),
+    Parameter("autostart", True, "Configure and activate at start, unless a lifecycle manager is there for it."),
 )

@@ -12,7 +12,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from dcfm_ros.node.parameter_table import PARAMETERS, Parameter
-from dcfm_ros.node.settings import PER_CAMERA, CameraSettings, Settings, as_setting
+from dcfm_ros.node.settings import OF_STREAM, PER_CAMERA, CameraSettings, Settings, as_setting
+from dcfm_ros.streaming import StreamOptions
 
 
 def declare(node: Node, configured: Callable[[], bool], apply: Callable[[Mapping[str, Any]], None]) -> tuple[str, ...]:
@@ -86,7 +87,8 @@ def read_settings(node: Node, cameras: Sequence[str]) -> Settings:
         )
         for camera in cameras
     }
-    return Settings(**{name: value for name, value in values.items() if name not in PER_CAMERA})
+    values["stream"] = StreamOptions(**{name: values[name] for name in OF_STREAM})
+    return Settings(**{name: value for name, value in values.items() if name not in (*PER_CAMERA, *OF_STREAM)})
 
 
 def _own_name(camera: str, name: str) -> str:

@@ -28,7 +28,7 @@ _LONGEST_SENTENCE = 400
 
 @dataclass(frozen=True)
 class _Running:
-    """What frames go through; another takes its place when parameters change. looks: of each camera."""
+    """The engine and settings that frames go through until parameters change. looks: of each camera."""
 
     engine: Engine
     settings: Settings
@@ -59,12 +59,15 @@ class Pipeline:
         self.latencies = {name: Latencies() for name in outputs}
         self._worker: Worker[Received, Result] = Worker(tuple(outputs), self._segment, self._publish, on_problem)
 
-    def start(self, engine: Engine, settings: Settings, wait_s: float) -> None:
-        """Make the engine ready on the inference thread; returns when it is, or after `wait_s` while that goes on."""
+    def start(self, engine: Engine, settings: Settings) -> None:
+        """Begin to make the engine ready, on the inference thread."""
         self._failures = 0
         self._running = _running(engine, settings)
         self._worker.start(self._set_up)
-        self._worker.wait_until_set_up(wait_s)
+
+    def wait_until_ready(self, timeout_s: float) -> bool:
+        """Whether the engine was ready, or had failed, within so many seconds."""
+        return self._worker.wait_until_set_up(timeout_s)
 
     def change(self, settings: Settings) -> None:
         """Take over changed settings: they hold from the next frame on, and not for those that are under way."""
@@ -91,7 +94,7 @@ class Pipeline:
 
     @property
     def counts(self) -> dict[str, Counts]:
-        """Of each camera."""
+        """The counts of each camera."""
         return self._worker.counts
 
     def last(self, camera: str) -> Result | None:
@@ -177,8 +180,10 @@ def _can_answer(last: Result, item: Received, look: Look) -> bool:
 
 
 def _same_image(one: Image | CompressedImage, other: Image | CompressedImage) -> bool:
-    """Whether a player sent the same image again. Cameras repeat stamps, so every field and pixel must be equal; an
-    image without a stamp is never one that was sent again.
+    """Say whether a player sent the same image again.
+
+    Cameras repeat stamps, so every field and pixel must be equal; an image without a stamp is never one that was sent
+    again.
     """
     if type(one) is not type(other) or not messages.stamp_ns(one.header):
         return False

@@ -174,7 +174,7 @@ def pace(recording: Recording, rate_hz: float | None, speed: float | None) -> Ca
 
 
 class _RecordedTime:
-    """What time it is in the recording while it is played."""
+    """The time in the recording while it is played."""
 
     def __init__(self) -> None:
         self._now: Callable[[], int] | None = None

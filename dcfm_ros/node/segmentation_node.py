@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ from rclpy.parameter import Parameter
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_srvs.srv import SetBool, Trigger
 
+from dcfm_ros import __version__
+from dcfm_ros.machine.hardware import hardware_name, read_hardware
+from dcfm_ros.node.autostart import Autostart
 from dcfm_ros.node.camera_input import CameraInput
 from dcfm_ros.node.camera_output import CameraOutput
 from dcfm_ros.node.diagnostics import CameraReport, Diagnostics
@@ -30,19 +34,20 @@ from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.node.worker import RejectedError
 from dcfm_ros.processes import end_with_parent
 from dcfm_ros.streaming.backends.select import free_devices
-from dcfm_ros.streaming.hardware import hardware_name, read_hardware
 
 _LOG_PERIOD_S = 5.0
 _CONFIGURE_WAIT_S = 10.0
-"""How long configuring waits for the engine; what takes longer goes on while the node is active and skips frames."""
-_FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
+"""How long configuring waits for the engine; a longer build continues while the node is active and skips frames."""
+_SILENCE_S = 2.0
+"""After so long without a publisher there is a line about the topic."""
 
 _SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
 class SegmentationNode(LifecycleNode):
-    """A lifecycle node named `segmentation`. Configure loads the weights and makes the engine ready, activate
-    subscribes.
+    """A lifecycle node named `segmentation`.
+
+    Configure loads the weights and makes the engine ready, activate subscribes.
 
     Callbacks only hand messages over; one thread runs the network, another publishes, a third writes the log. An engine
     that fails for good takes the node through error processing to unconfigured; with `autostart` it is tried again,
@@ -59,8 +64,6 @@ class SegmentationNode(LifecycleNode):
         self._is_active = False
         self._broken = ""
         self._problems: dict[str, str] = {}
-        self._retry: Any = None
-        self._retry_s = _FIRST_RETRY_S
         try:
             self._names = declare(self, lambda: self._engine is not None, self._apply)
         except Exception:
@@ -87,20 +90,29 @@ class SegmentationNode(LifecycleNode):
         # For what must go on while simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._look_after_inputs, clock=self._steady)
+        self._silence: Any = None
+        self._autostart = Autostart(self, self.start, self._steady)
         self._gave_up = self.create_guard_condition(self._give_up)
         self.create_service(Trigger, "~/force_keyframe", self._on_force_keyframe)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         guard_services(self, lambda line: self._log("warning", line))
+        self.get_logger().info(f"dcfm_ros {__version__}")
+
+    def begin(self) -> bool:
+        """Do what `autostart` says, see `Autostart.begin`. False where the node was to be started and cannot be."""
+        return not self.get_parameter("autostart").value or self._autostart.begin()
 
     def start(self) -> bool:
-        """Configure and activate, as `autostart` wants it. Whether the node is active."""
-        return self.trigger_configure() == _SUCCESS and self.trigger_activate() == _SUCCESS
+        """Configure and activate, as far as it is not done already; False where that fails."""
+        if self.lifecycle_state == "unconfigured" and self.trigger_configure() != _SUCCESS:
+            return False
+        return self.lifecycle_state != "inactive" or self.trigger_activate() == _SUCCESS
 
     @transition("inactive")
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights and take the device; the parameters hold from here on.
 
-        An engine that is not ready after some seconds goes on being built while the node may already be active.
+        An engine that is not ready after some seconds continues to be built while the node may already be active.
         """
         self._broken = ""
         try:
@@ -110,12 +122,12 @@ class SegmentationNode(LifecycleNode):
             self._free()
             is_sentence = isinstance(error, (ValueError, RuntimeError, ImportError, OSError))
             return self._cannot_be_configured(str(error) if is_sentence else repr(error))
-        if self._broken:
+        if self._broken or not self.context.ok():
             self._free()
             return self._cannot_be_configured(self._broken)
-        self._forget_retry()
+        self._autostart.leave()
         self._problems.clear()
-        self.get_logger().info(f"{engine.backend.config.name}, {engine.backend.description}, {settings.mode}")
+        self.get_logger().info(f"{engine.backend.config.name}, {engine.backend.description}, {settings.stream.mode}")
         if engine.backend.selection:
             self.get_logger().info(f"this backend is {engine.backend.selection}")
         if engine.progress:
@@ -137,6 +149,8 @@ class SegmentationNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._pipeline.accept(self._settings.enabled)
         self._is_active = True
+        self._autostart.leave()
+        self._silence = self.create_timer(_SILENCE_S, self._tell_of_silence, clock=self._steady)
         return _SUCCESS
 
     @transition("inactive")
@@ -158,7 +172,7 @@ class SegmentationNode(LifecycleNode):
     @transition("finalized", failed="finalized")
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop from any state."""
-        self._forget_retry()
+        self._autostart.leave()
         self._stop_receiving()
         self._free()
         return _SUCCESS
@@ -182,7 +196,11 @@ class SegmentationNode(LifecycleNode):
 
     def _begin(self, settings: Settings) -> Engine:
         self._engine, self._settings = Engine(settings), settings
-        self._pipeline.start(self._engine, settings, _CONFIGURE_WAIT_S)
+        self._pipeline.start(self._engine, settings)
+        deadline = time.monotonic() + _CONFIGURE_WAIT_S
+        # In short waits, as SIGTERM takes ROS away and wakes nobody.
+        while not self._pipeline.wait_until_ready(0.1) and time.monotonic() < deadline and self.context.ok():
+            pass
         self._publish_labels()
         return self._engine
 
@@ -245,32 +263,14 @@ class SegmentationNode(LifecycleNode):
         if not self._broken or self._engine is None:  # it failed while the node was being configured, which says so
             return
         if any(self._pipeline.last(name) for name in self._names):  # it did work for a while
-            self._retry_s = _FIRST_RETRY_S
+            self._autostart.was_well()
         self.get_logger().error(f"the engine is given up: {self._broken}")
         if self._is_active:
             self.trigger_deactivate()  # to error processing
         else:
             self.trigger_cleanup()
         if self.get_parameter("autostart").value:
-            self._try_again_later()
-
-    def _try_again_later(self) -> None:
-        self.get_logger().info(f"trying again in {self._retry_s:.0f} s")
-        self._forget_retry()
-        self._retry = self.create_timer(self._retry_s, self._try_again, clock=self._steady)
-        self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
-
-    def _forget_retry(self) -> None:
-        """Whoever configures the node or shuts it down meanwhile has taken it over."""
-        if self._retry is not None:
-            self.destroy_timer(self._retry)
-            self._retry = None
-
-    def _try_again(self) -> None:
-        self._forget_retry()
-        # A lifecycle manager may have been quicker, or have shut the node down.
-        if self.lifecycle_state == "unconfigured" and not self.start():
-            self._try_again_later()
+            self._autostart.try_again_later()
 
     def _look_after_inputs(self) -> None:
         for name, camera in self._inputs.items():
@@ -279,11 +279,23 @@ class SegmentationNode(LifecycleNode):
                 self._problems[name] = problem
                 self._log("warning", problem)
 
+    def _tell_of_silence(self) -> None:
+        """Once: which topics nobody publishes, as one that is misspelt is silent for ever."""
+        self._forget_silence()
+        for line in filter(None, (camera.silence for camera in self._inputs.values())):
+            self.get_logger().warning(line)
+
+    def _forget_silence(self) -> None:
+        if self._silence is not None:
+            self.destroy_timer(self._silence)
+            self._silence = None
+
     def _publish_diagnostics(self) -> None:
         engine, settings = self._engine, self._settings or read_settings(self, self._names)
         device = engine.backend.description if engine is not None else ""
         progress = engine.progress if engine is not None else ""
-        details = {"device": device, "enabled": str(settings.enabled).lower(), **read_hardware(settings.device)}
+        details = {"version": __version__, "device": device, "enabled": str(settings.enabled).lower()}
+        details |= read_hardware(settings.device)
         now = self.get_clock().now()
         between_cameras = "" if "" in self._names else self._problems.pop("", "")
         message = self._diagnostics.message(
@@ -308,12 +320,16 @@ class SegmentationNode(LifecycleNode):
         )
 
     def _cannot_be_configured(self, why: str) -> TransitionCallbackReturn:
+        if not self.context.ok():  # whatever failed then failed for that
+            self.get_logger().info("the node is shutting down while it is being configured")
+            return TransitionCallbackReturn.FAILURE
         self._broken = f"cannot be configured: {why}"
         self.get_logger().error(self._broken)
         return TransitionCallbackReturn.FAILURE
 
     def _stop_receiving(self) -> None:
         self._is_active = False
+        self._forget_silence()
         for camera in self._inputs.values():
             camera.unsubscribe()
         self._pipeline.accept(False)
@@ -335,8 +351,8 @@ def main(args: list[str] | None = None) -> int:
         if not _is_initialized(args):
             return 1
         node = _created()
-        if node is None or (node.get_parameter("autostart").value and not node.start()):
-            return 1
+        if node is None or not node.begin():
+            return 1 if rclpy.ok() else 0
         node.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # how a node is meant to end

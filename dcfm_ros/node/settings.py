@@ -9,17 +9,20 @@ from typing import Any
 
 from dcfm_ros.node.health import Limits
 from dcfm_ros.node.parameter_table import PARAMETERS
-from dcfm_ros.streaming import Schedule, create_schedule
+from dcfm_ros.streaming import StreamOptions
 
 Size = tuple[int, int]  # height, width
 
 PER_CAMERA = tuple(parameter.name for parameter in PARAMETERS if parameter.per_camera)
 """Parameters that each of several cameras has for itself."""
 
+OF_STREAM = tuple(field.name for field in fields(StreamOptions))
+"""Parameters that are one of the stream's options."""
+
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """What may differ from camera to camera. region_of_interest: (x, y, width, height), or None for the whole image.
+    """The settings of one camera. region_of_interest: (x, y, width, height), or None for the whole image.
 
     output_size: None for the image's own.
     """
@@ -34,7 +37,7 @@ class CameraSettings:
 class Settings:
     """The parameters' values, named and typed. cameras: by name; a single camera's is "".
 
-    input_size is (height, width), or None when it follows the image. class_map is empty where there is none.
+    stream: the choices that all cameras share. class_map is empty where there is none.
     """
 
     cameras: Mapping[str, CameraSettings]
@@ -43,21 +46,7 @@ class Settings:
     device: str
     precision: str
     num_threads: int
-    mode: str
-    align: str
-    keyframe_mode: str
-    swap_after: int
-    schedule: str
-    keyframe_interval: int
-    schedule_max_age: float
-    schedule_min_interval: int
-    schedule_measure: str
-    schedule_threshold: float
-    schedule_budget_ms: float
-    schedule_budget_statistic: str
-    schedule_costs_ms: tuple[float, float]
-    input_size: Size | None
-    max_stamp_gap: float
+    stream: StreamOptions
     max_image_pixels: int
     min_confidence: float
     class_map: tuple[str, ...]
@@ -71,20 +60,6 @@ class Settings:
     max_keyframe_age_s: float
     max_drop_ratio: float
     autostart: bool
-
-    def create_schedule(self) -> Schedule:
-        """What the parameters of the schedule say together. Raises ValueError when they contradict each other."""
-        return create_schedule(
-            self.schedule,
-            interval=self.keyframe_interval,
-            min_interval=self.schedule_min_interval,
-            max_age_s=self.schedule_max_age,
-            threshold=self.schedule_threshold,
-            measure=self.schedule_measure,  # type: ignore[arg-type]
-            budget_ms=self.schedule_budget_ms,
-            budget_statistic=self.schedule_budget_statistic,  # type: ignore[arg-type]
-            costs_ms=self.schedule_costs_ms,
-        )
 
     @property
     def limits(self) -> Limits:
@@ -102,6 +77,8 @@ class Settings:
                     for each, old in settings.cameras.items()
                 }
                 settings = replace(settings, cameras=cameras)
+            elif own in OF_STREAM:
+                settings = replace(settings, stream=replace(settings.stream, **{own: as_setting(own, value)}))
             else:
                 settings = replace(settings, **{own: as_setting(own, value)})
         return settings

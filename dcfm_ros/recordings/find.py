@@ -13,7 +13,7 @@ from dcfm_ros.recordings.storage.kinds import bag_files_in, is_bag_file
 
 
 def find_recordings(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
-    """What `open_recording` takes, wherever it lies below, in the order of the paths.
+    """List what `open_recording` takes, wherever it lies below, in the order of the paths.
 
     leave_out: folders that are not looked into. What has a hidden name is not either.
     Raises RecordingError when there is none.

@@ -1,4 +1,4 @@
-"""What every recording offers, wherever its frames lie."""
+"""The interface of every recording, wherever its frames lie."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dcfm_ros.imaging.frame import Frame
 
 Damaged = Literal["raise", "skip"]
-"""What becomes of what cannot be read: an error, or a loss that is noted while the rest is read."""
+"""The treatment of what cannot be read: an error, or a loss that is noted while the rest is read."""
 
 DEFAULT_RATE_HZ = 10.0
 """The rate of a source that tells none: a folder of images, a bag with a single frame."""
@@ -56,7 +56,7 @@ class Recording(ABC):
 
     @property
     def losses(self) -> list[str]:
-        """What could not be read so far, where, and why; complete when all frames have been read."""
+        """The losses so far: what could not be read, where, and why; complete when all frames have been read."""
         return list(self._losses)
 
     @property
@@ -82,8 +82,9 @@ class Recording(ABC):
         return (Recorded(frame, None, frame.stamp_ns) for frame in self)
 
     def camera_infos(self) -> Iterator[tuple[int, Any]]:
-        """The time of receipt (ns) and the sensor_msgs/CameraInfo of what calibrates the images; none where there is
-        none.
+        """Yield the time of receipt (ns) and the sensor_msgs/CameraInfo of what calibrates the images.
+
+        Yields nothing where there is none.
         """
         return iter(())
 

@@ -1,16 +1,16 @@
-"""One camera over time: the segmenter, its schedules and the backends that run the network."""
+"""One camera over time: the segmenter, its options and schedules, and the backends that run the network."""
 
+from dcfm_ros.streaming.options import StreamOptions
 from dcfm_ros.streaming.result import Segmentation
-from dcfm_ros.streaming.schedules import Decision, FixedInterval, Schedule, Situation, create_schedule
-from dcfm_ros.streaming.segmenter import MODES, StreamSegmenter
+from dcfm_ros.streaming.schedules import Decision, FixedInterval, Schedule, Situation
+from dcfm_ros.streaming.segmenter import StreamSegmenter
 
 __all__ = [
-    "MODES",
     "Decision",
     "FixedInterval",
     "Schedule",
     "Segmentation",
     "Situation",
+    "StreamOptions",
     "StreamSegmenter",
-    "create_schedule",
 ]

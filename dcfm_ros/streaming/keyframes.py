@@ -1,14 +1,17 @@
-"""Keyframes: the one in use, and the one that is being computed beside the stream."""
+"""Keyframes of a stream: the one in use, and the one that is being computed in the background."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dcfm_ros.imaging.motion import MotionSince
 from dcfm_ros.streaming.backends.base import Backend
+from dcfm_ros.streaming.options import StreamOptions
+from dcfm_ros.streaming.result import timed
+from dcfm_ros.streaming.schedules import Schedule
+from dcfm_ros.streaming.since_keyframe import SinceKeyframe
 
 
 @dataclass(frozen=True)
@@ -16,15 +19,14 @@ class Keyframe:
     """A common feature and where it is from.
 
     common: None as long as it is not computed. index: in its stream; number: among all frames of the segmenter.
-    motion: follows the picture since it, shallow: its F_in; each only where somebody compares frames with it.
+    since: compares later frames with it.
     """
 
     index: int
     number: int
     stamp_ns: int
     common: Any = None
-    motion: MotionSince | None = None
-    shallow: Any = None
+    since: SinceKeyframe = field(default_factory=SinceKeyframe)
 
 
 class KeyframeWorker:
@@ -72,18 +74,18 @@ class ComingKeyframe:
         self._computed = computed
 
     @property
-    def motion(self) -> MotionSince | None:
-        """Since its frame; see `Keyframe`."""
-        return self._keyframe.motion
+    def since(self) -> SinceKeyframe:
+        """Compares later frames with it."""
+        return self._keyframe.since
 
     @property
     def index(self) -> int:
-        """Of the frame in its stream."""
+        """The index of the frame in its stream."""
         return self._keyframe.index
 
     @property
     def number(self) -> int:
-        """Of the frame among all."""
+        """The number of the frame among all."""
         return self._keyframe.number
 
     @property
@@ -95,3 +97,79 @@ class ComingKeyframe:
         """The keyframe with its feature, and the milliseconds that took; waits, and raises what the backend raised."""
         common, milliseconds = self._computed.result()
         return replace(self._keyframe, common=common), milliseconds
+
+
+class Keyframes:
+    """The keyframe of a stream that is in use and, where keyframes are asynchronous, the one that is on its way.
+
+    in_use: None before the first; coming: None where none is being computed. worker: see `StreamSegmenter`.
+    """
+
+    def __init__(self, backend: Backend, options: StreamOptions, worker: KeyframeWorker | None) -> None:
+        is_async = options.keyframe_mode == "async"
+        self._backend = backend
+        self._swap_after = options.swap_after
+        self._owns_worker = is_async and worker is None
+        self._worker = (worker or KeyframeWorker(backend)) if is_async else None
+        self.in_use: Keyframe | None = None
+        self.coming: ComingKeyframe | None = None
+
+    def forget(self) -> None:
+        """Begin anew; what is being computed is left to the worker."""
+        self.in_use = self.coming = None
+
+    @property
+    def last_index(self) -> int | None:
+        """Place in the stream of the last keyframe that was begun; None before the first."""
+        last = self.coming or self.in_use
+        return None if last is None else last.index
+
+    def swap(self, index: int, number: int, schedule: Schedule) -> float:
+        """Take the keyframe on its way into use if its time has come with this frame.
+
+        Returns the milliseconds that it took in the background, 0 where none came into use; raises what the backend
+        raised there.
+        """
+        coming = self.coming
+        if coming is None or not self._is_due(coming, index, number, schedule):
+            return 0.0
+        self.coming = None
+        self.in_use, milliseconds = coming.take()
+        return milliseconds
+
+    def must_wait(self, number: int, schedule: Schedule) -> bool:
+        """Whether a due keyframe has to wait, as the worker is at one of another stream, or at one that was forgotten.
+
+        A replay waits here instead: it takes the same keyframes however long they take.
+        """
+        if self.in_use is None or self._worker is None or not self._worker.is_busy:
+            return False
+        if self._swap_after or schedule.keyframe_in_use(number) is not None:
+            self._worker.wait()
+            return False
+        return True
+
+    def begin(self, keyframe: Keyframe, shallow: Any, stage_ms: dict[str, float]) -> None:
+        """Compute its common feature: at once for a stream's first and in synchronous mode, else in the background."""
+        if self._worker is not None and self.in_use is not None:
+            self.coming = self._worker.start(keyframe, shallow)
+            return
+        with timed(stage_ms, "common"):
+            common = self._backend.encode_common(shallow)
+        self.in_use = replace(keyframe, common=common)
+
+    def warm_up(self, shallow: Any) -> None:
+        """Run the background's part once, where there is one."""
+        if self._worker is not None:
+            self._worker.start(Keyframe(0, 0, 0), shallow).take()
+
+    def close(self) -> None:
+        """End the worker's thread, where it is this stream's own."""
+        if self._owns_worker and self._worker is not None:
+            self._worker.close()
+
+    def _is_due(self, coming: ComingKeyframe, index: int, number: int, schedule: Schedule) -> bool:
+        in_use = schedule.keyframe_in_use(number)
+        if in_use is not None:
+            return in_use == coming.number
+        return index - coming.index >= self._swap_after if self._swap_after else coming.is_ready

@@ -1,8 +1,10 @@
-"""What a segmenter says of one frame."""
+"""The result of a segmenter for one frame."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ STAGES = ("prepare", "shallow", "motion", "common", "align", "decide")
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """The classes of one frame, and how they were come by.
+    """The classes of one frame, and how they were computed.
 
     frame: the frame itself. index: its number among all frames pushed since the segmenter was made, from 0; frames that
     got no result (the backend failed, the segmenter was restarted) leave gaps.
@@ -25,11 +27,11 @@ class Segmentation:
     keyframes an earlier one, until the new one is swapped in. In bidirectional mode that of the nearer keyframe.
     keyframe_age_frames, keyframe_age_s: how old its common feature is. Seconds are 0 where one of the two has no stamp.
     stage_ms: wall time of each of STAGES: "prepare" (resizing), "shallow" (Enc_lo), "motion" (what moved or changed
-    since the keyframe), "common" (Enc_hi; 0 on other frames, and where it runs beside the stream), "align" (moving the
+    since the keyframe), "common" (Enc_hi; 0 on other frames, and where it runs in the background), "align" (moving the
     common feature) and "decide" (fusion, head, logits to ids at the frame's size). On a GPU "decide" includes the wait
     for the stages before; OpenVINO and ONNX Runtime run all of a frame's network in one call, which counts as "common"
     on a keyframe and as "decide" on another frame.
-    background_ms: how long the common feature took that is used from this frame on, beside the stream; else 0.
+    background_ms: how long the common feature took that is used from this frame on, in the background; else 0.
     """
 
     frame: Frame
@@ -48,3 +50,11 @@ class Segmentation:
     def total_ms(self) -> float:
         """Milliseconds over all stages of the frame itself."""
         return sum(self.stage_ms.values())
+
+
+@contextmanager
+def timed(stage_ms: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the wall time of what runs inside to a stage's milliseconds."""
+    began = time.perf_counter()
+    yield
+    stage_ms[stage] += (time.perf_counter() - began) * 1e3

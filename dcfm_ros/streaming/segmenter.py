@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import network_size, resize_to_network
 from dcfm_ros.imaging.labels import labels_for
-from dcfm_ros.imaging.motion import ALIGNMENTS, Align, Motion, MotionSince, small_grey
+from dcfm_ros.imaging.motion import Motion, small_grey
 from dcfm_ros.streaming.backends.base import Backend
-from dcfm_ros.streaming.keyframes import ComingKeyframe, Keyframe, KeyframeWorker
-from dcfm_ros.streaming.result import STAGES, Segmentation
-from dcfm_ros.streaming.schedules import MEASURES, Decision, FixedInterval, Recorded, Schedule, Situation
-
-Mode = Literal["causal", "bidirectional", "full"]
-MODES: tuple[str, ...] = get_args(Mode)
-KeyframeMode = Literal["sync", "async"]
-KEYFRAME_MODES: tuple[str, ...] = get_args(KeyframeMode)
-
+from dcfm_ros.streaming.keyframes import Keyframe, Keyframes, KeyframeWorker
+from dcfm_ros.streaming.options import StreamOptions
+from dcfm_ros.streaming.result import STAGES, Segmentation, timed
+from dcfm_ros.streaming.schedules import Decision, Schedule, Situation
+from dcfm_ros.streaming.since_keyframe import SinceKeyframe, align, motions_back_to
 
 _UNDECIDED = Decision(False, "undecided")
+_UNDER_WAY = Decision(False, "keyframe under way")
 
 
 @dataclass(frozen=True)
 class _Waiting:
     """A frame whose shallow feature is known and whose mask is not.
 
-    grey: only where motion is wanted. motions: since keyframes, by their index.
+    grey: only where features are moved. motions: to keyframes that came later, by their index.
     """
 
     frame: Frame
@@ -51,87 +46,59 @@ class _Waiting:
 class StreamSegmenter:
     """Owns one stream. Feed frames in their order to `push`; call `flush` at the end.
 
-    backend: where the network runs; it may serve several segmenters, one call at a time.
-    mode: "causal" answers each frame at once from the last keyframe; "full" makes every frame a keyframe;
-    "bidirectional" holds frames back until the next keyframe and sums the logits of both (offline use).
-    input_size: (height, width) of the network's input; default: the frame's aspect at the weights' trained pixel count.
-    max_stamp_gap_s: a stamp further ahead than this begins a new stream; so does one that goes back, and another size
-    or encoding. Equal stamps do not, nor does a zero stamp, which says nothing.
-    align: whether a keyframe's common feature is moved to where the picture is now; "none" is the paper's reuse as it
-    is, "flow" by optical flow from frame to frame. See `imaging.motion`.
-    keyframe_mode: "sync" waits for a keyframe's deep half; "async" (causal only) computes it beside the stream, which
-    goes on with the last common feature until then. A stream's first keyframe is always waited for, and none begins
-    while another is computed.
-    swap_after: in "async", how many frames after its own a keyframe comes into use, so that replays agree; 0: as soon
-    as it is ready, which is for live use. A schedule of `Recorded` decisions swaps where they did.
-    worker: where asynchronous keyframes are computed; default: one of its own. Segmenters of one backend must share it.
+    A stream's first keyframe is always waited for, and no asynchronous one begins while another is computed. A new
+    stream begins when the stamp goes back or further ahead than `max_stamp_gap_s`, and with another size or encoding;
+    equal stamps do not begin one, nor does a zero stamp, which says nothing.
 
-    `labels` are the names and colours of the ids in the masks.
-    The same frames give the same bytes on the same machine, versions and thread count; but not in "async" with a
-    `swap_after` of 0. Raises ValueError for an unknown mode or alignment, an impossible input size, gap or swap.
+    The same frames give the same bytes on the same machine, versions and thread count, where the options say
+    `is_repeatable`.
+
+    Args:
+        backend: Where the network runs. It may serve several segmenters, one call at a time.
+        options: What was chosen for the stream; it has the defaults of the node and of the command line.
+        schedule: A schedule of one's own in place of the one that the options describe.
+        worker: Where asynchronous keyframes are computed; by default a thread of the segmenter's own. Segmenters of
+            one backend must share it.
+
+    Attributes:
+        labels: Names and colours of the ids in the masks.
+        schedule: May be exchanged between two frames.
+
+    Raises:
+        ValueError: The options contradict each other, or the input size does not fit the backbone.
     """
 
     def __init__(
         self,
         backend: Backend,
+        options: StreamOptions = StreamOptions(),  # noqa: B008
         schedule: Schedule | None = None,
-        mode: Mode = "causal",
-        input_size: tuple[int, int] | None = None,
-        max_stamp_gap_s: float = 2.0,
-        align: Align = "none",
-        keyframe_mode: KeyframeMode = "sync",
-        swap_after: int = 0,
         worker: KeyframeWorker | None = None,
     ) -> None:
         config = backend.config
-        for name, value, known in (
-            ("mode", mode, MODES),
-            ("align", align, ALIGNMENTS),
-            ("keyframe_mode", keyframe_mode, KEYFRAME_MODES),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-        if keyframe_mode == "async" and mode != "causal":
-            raise ValueError(f"keyframe_mode is 'async' in mode {mode!r}; expected mode 'causal'")
-        if swap_after < 0:
-            raise ValueError(f"swap_after is {swap_after}; expected 0 (when ready) or a number of frames")
-        if not max_stamp_gap_s > 0:
-            raise ValueError(f"max_stamp_gap_s is {max_stamp_gap_s}; expected more than 0 seconds")
-        check_input_size(input_size, config.size_multiple)
+        if options.keyframe_mode == "async" and options.mode != "causal":
+            raise ValueError(f"keyframe_mode is 'async' in mode {options.mode!r}; expected mode 'causal'")
+        check_input_size(options.input_size, config.size_multiple)
         self.labels = labels_for(config.num_classes, config.label_set, config.class_names, config.palette)
         self.backend = backend
-        self.schedule = schedule or FixedInterval(5)
-        self.mode = mode
-        self.input_size = input_size
-        self.max_stamp_gap_s = max_stamp_gap_s
-        self.align = align
-        self.swap_after = swap_after
-        self._owns_worker = keyframe_mode == "async" and worker is None
-        self._worker = (worker or KeyframeWorker(backend)) if keyframe_mode == "async" else None
-        self._coming: ComingKeyframe | None = None
+        self.options = options
+        self.schedule = schedule or options.create_schedule()
+        self._aligns = options.align != "none" and options.mode != "full"
+        self._keyframes = Keyframes(backend, options, worker)
         self._pushed = 0
         self._forced = False
-        self._summed_since = -1
-        self._sums: dict[str, float] = {}
         self.restart("first")
 
-    def push(
-        self,
-        frame: Frame,
-        confidence: bool = False,
-        keyframes_elsewhere: int = 0,
-        shallow: Callable[[np.ndarray], Any] | None = None,
-    ) -> list[Segmentation]:
+    def push(self, frame: Frame, confidence: bool = False, keyframes_elsewhere: int = 0) -> list[Segmentation]:
         """Take the next frame; return what can be said now, in the order of the frames.
 
         Causal and full: exactly this frame's result. Bidirectional: nothing, or all frames up to and with a new
         keyframe, and what the old stream held back when a new one begins. confidence: whether this frame's confidence
-        is wanted. keyframes_elsewhere: see `Situation`. shallow: what gives the image's shallow feature in the
-        backend's place, where it was computed with others'; `CameraGroup` tells both. If the backend raises, nothing
-        of the stream is kept (results held back are lost) and the next frame begins a new one.
+        is wanted. keyframes_elsewhere: see `Situation`; `CameraGroup` tells it. If the backend raises, nothing of the
+        stream is kept (results held back are lost) and the next frame begins a new one.
         """
         try:
-            return self._push(frame, confidence, keyframes_elsewhere, shallow or self.backend.encode_shallow)
+            return self._push(frame, confidence, keyframes_elsewhere)
         except Exception:
             self.restart("recovered")
             raise
@@ -141,7 +108,7 @@ class StreamSegmenter:
 
         Frames of a stream that ended before its first keyframe become keyframes, each its own.
         """
-        held, keyframes = self._waiting, self._keyframes()
+        held, keyframes = self._held, self._in_use()
         self.restart("first")
         return [self._decided(waiting, keyframes) for waiting in held]
 
@@ -151,9 +118,9 @@ class StreamSegmenter:
 
     @property
     def frames_since_keyframe(self) -> float:
-        """What the next frame's distance from the last keyframe will be; infinite where a new stream begins."""
-        last = self._coming or self._keyframe
-        return math.inf if last is None else self._index - last.index
+        """The next frame's distance from the last keyframe, in frames; infinite where a new stream begins."""
+        last = self._keyframes.last_index
+        return math.inf if last is None else self._index - last
 
     def restart(self, reason: str) -> None:
         """Forget the stream: the next frame begins another, whose first keyframe has this reason.
@@ -163,95 +130,69 @@ class StreamSegmenter:
         self._start_reason = reason
         self._index = 0
         self._last: Frame | None = None
-        self._keyframe: Keyframe | None = None
-        self._coming = None
-        self._waiting: list[_Waiting] = []
+        self._held: list[_Waiting] = []
+        self._keyframes.forget()
 
     def warm_up(self, height: int, width: int) -> None:
         """Run every stage once for frames of this size, so that the first real one is not slow; no stream is begun."""
         image = np.zeros((*self.network_size(height, width), 3), np.uint8)
         shallow = self.backend.encode_shallow(image)
         common = self.backend.encode_common(shallow)
-        if self.align != "none":
-            common = self.backend.align(common, Motion(None).grid(self._grid_size(image.shape[:2])))
-        if "change" in self.schedule.measures:
+        if self._aligns:
+            common = align(self.backend, common, Motion(None), self.network_size(height, width))
+        if self.schedule.needs_change:
             self.backend.change(shallow, shallow)
         self.backend.decide([common], shallow, (height, width), False)
-        if self._worker is not None:
-            self._worker.start(Keyframe(0, 0, 0), shallow).take()
+        self._keyframes.warm_up(shallow)
 
     def close(self) -> None:
         """End the thread of asynchronous keyframes, where the segmenter has one of its own."""
-        if self._owns_worker and self._worker is not None:
-            self._worker.close()
-
-    def prepare(self, frame: Frame) -> np.ndarray:
-        """The image that the network sees of a frame: (h, w, 3) uint8 RGB."""
-        return resize_to_network(frame, self.network_size(frame.height, frame.width))
+        self._keyframes.close()
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) of the network's input for frames of this size."""
         config = self.backend.config
-        return self.input_size or network_size(height, width, config.input_size, config.size_multiple)
+        return self.options.input_size or network_size(height, width, config.input_size, config.size_multiple)
 
-    def _push(
-        self, frame: Frame, confidence: bool, keyframes_elsewhere: int, encode_shallow: Callable[[np.ndarray], Any]
-    ) -> list[Segmentation]:
+    def _push(self, frame: Frame, confidence: bool, keyframes_elsewhere: int) -> list[Segmentation]:
         number = self._pushed
         self._pushed += 1
         results = []
         if reason := self._break_before(frame):
             results = self.flush()
             self.restart(reason)
-        waiting = self._encoded(_Waiting(frame, number, self._index, confidence), encode_shallow)
-        waiting = self._swapped_in(waiting)
-        if self._coming is not None and self._coming.motion is not None:
-            with _timed(waiting.stage_ms, "motion"):  # so that it knows the way once it comes into use
-                self._coming.motion.follow(_grey_of(waiting))
+        waiting = self._encoded(_Waiting(frame, number, self._index, confidence))
+        waiting = replace(waiting, background_ms=self._keyframes.swap(self._index, number, self.schedule))
+        if self._keyframes.coming is not None:
+            with timed(waiting.stage_ms, "motion"):  # so that it knows the way once it comes into use
+                self._keyframes.coming.since.follow(waiting.grey)
         waiting = self._decide(waiting, keyframes_elsewhere)
         self._index += 1
         self._last = frame
-        if not waiting.decision.is_keyframe and self.mode == "bidirectional":
-            self._waiting.append(waiting)
+        if not waiting.decision.is_keyframe and self.options.mode == "bidirectional":
+            self._held.append(waiting)
             return results
 
-        before = self._keyframes()
+        before = self._in_use()
         if waiting.decision.is_keyframe:
             self._begin_keyframe(waiting)
-        if waiting.grey is not None:
-            self._look_back(waiting.index, waiting.grey)
-        results += [self._decided(held, [*before, *self._keyframes()]) for held in self._waiting]
-        self._waiting = []
-        return [*results, self._decided(waiting, self._keyframes())]
+        self._look_back(waiting)
+        results += [self._decided(held, [*before, *self._in_use()]) for held in self._held]
+        self._held = []
+        return [*results, self._decided(waiting, self._in_use())]
 
-    def _encoded(self, waiting: _Waiting, encode_shallow: Callable[[np.ndarray], Any]) -> _Waiting:
+    def _encoded(self, waiting: _Waiting) -> _Waiting:
         """The frame with its shallow feature, and its small picture where that is needed."""
-        with _timed(waiting.stage_ms, "prepare"):
-            image = self.prepare(waiting.frame)
-        with _timed(waiting.stage_ms, "shallow"):
-            shallow = encode_shallow(image)
+        with timed(waiting.stage_ms, "prepare"):
+            size = self.network_size(waiting.frame.height, waiting.frame.width)
+            image = resize_to_network(waiting.frame, size)
+        with timed(waiting.stage_ms, "shallow"):
+            shallow = self.backend.encode_shallow(image)
         grey = None
-        if self.mode != "full" and (self.align != "none" or "motion" in self.schedule.measures):
-            with _timed(waiting.stage_ms, "motion"):
+        if self._aligns:
+            with timed(waiting.stage_ms, "motion"):
                 grey = small_grey(image)
         return replace(waiting, shallow=shallow, grey=grey)
-
-    def _swapped_in(self, waiting: _Waiting) -> _Waiting:
-        """Take a keyframe that was computed beside the stream into use, where its time has come."""
-        coming = self._coming
-        if coming is None:
-            return waiting
-        if isinstance(self.schedule, Recorded):
-            due = self.schedule.keyframe_in_use(waiting.number) == coming.number
-        elif self.swap_after:
-            due = waiting.index - coming.index >= self.swap_after
-        else:
-            due = coming.is_ready
-        if not due:
-            return waiting
-        self._coming = None
-        self._keyframe, milliseconds = coming.take()
-        return replace(waiting, background_ms=milliseconds)
 
     def _break_before(self, frame: Frame) -> str:
         """Why `frame` does not go on from the last one; empty when it does."""
@@ -265,18 +206,18 @@ class StreamSegmenter:
         ahead_s = _seconds(last.stamp_ns, frame.stamp_ns)
         if ahead_s < 0:
             return "stamp went back"
-        if ahead_s > self.max_stamp_gap_s:
+        if ahead_s > self.options.max_stamp_gap_s:
             return "stamp gap"
         return ""
 
     def _decide(self, waiting: _Waiting, keyframes_elsewhere: int) -> _Waiting:
         """Whether the frame is a keyframe, and why."""
-        if self.mode == "full":
+        if self.options.mode == "full":
             self._forced = False
             return replace(waiting, decision=Decision(True, "full" if waiting.index else self._start_reason))
-        if self._coming is not None:
-            return replace(waiting, decision=Decision(False, "keyframe under way"))
-        last = self._keyframe
+        if self._keyframes.coming is not None:
+            return replace(waiting, decision=_UNDER_WAY)
+        last = self._keyframes.in_use
         situation = Situation(
             waiting.index,
             number=waiting.number,
@@ -284,81 +225,48 @@ class StreamSegmenter:
             keyframes_elsewhere=keyframes_elsewhere,
         )
         if last is not None:
-            with _timed(waiting.stage_ms, "motion"):
-                situation = replace(
-                    self._measured(situation, waiting, last),
-                    keyframe_index=last.index,
-                    keyframe_stamp_ns=last.stamp_ns,
-                )
+            change = None
+            if self.schedule.needs_change:
+                with timed(waiting.stage_ms, "motion"):
+                    change = last.since.add_change(self.backend, waiting.shallow)
+            situation = replace(situation, change=change, keyframe_index=last.index, keyframe_stamp_ns=last.stamp_ns)
         decision = self.schedule.decide(situation)
-        if last is None and (self.mode == "causal" or decision.is_keyframe):
+        if last is None and (self.options.mode == "causal" or decision.is_keyframe):
             decision = Decision(True, self._start_reason)
         elif self._forced:
             decision = Decision(True, "forced")
-        if decision.is_keyframe and last is not None and self._must_wait():
-            return replace(waiting, decision=Decision(False, "keyframe under way"))
+        if decision.is_keyframe and self._keyframes.must_wait(waiting.number, self.schedule):
+            return replace(waiting, decision=_UNDER_WAY)
         self._forced = False
         return replace(waiting, decision=decision)
 
-    def _measured(self, situation: Situation, waiting: _Waiting, last: Keyframe) -> Situation:
-        """The situation with what the schedule asks for, summed over the frames since the last keyframe.
-
-        Infinite where a schedule that asks came after the keyframe, which then kept nothing to compare with.
-        """
-        if self._summed_since != last.number:
-            self._summed_since, self._sums = last.number, dict.fromkeys(MEASURES, 0.0)
-        if "motion" in self.schedule.measures:
-            self._sums["motion"] += math.inf if last.motion is None else self._motion(waiting, last).magnitude
-            situation = replace(situation, motion=self._sums["motion"])
-        if "change" in self.schedule.measures:
-            reference = last.shallow
-            self._sums["change"] += math.inf if reference is None else self.backend.change(waiting.shallow, reference)
-            situation = replace(situation, change=self._sums["change"])
-        return situation
-
-    def _must_wait(self) -> bool:
-        """Whether the worker has a keyframe of another stream, or of one that was given up, on its hands."""
-        if self._worker is None or not self._worker.is_busy:
-            return False
-        if self.swap_after or isinstance(self.schedule, Recorded):
-            self._worker.wait()  # a replay takes the same keyframes however long they take
-            return False
-        return True
-
     def _begin_keyframe(self, waiting: _Waiting) -> None:
-        keyframe = Keyframe(
-            index=waiting.index,
-            number=waiting.number,
-            stamp_ns=waiting.frame.stamp_ns,
-            motion=None if waiting.grey is None else MotionSince(waiting.grey),
-            shallow=waiting.shallow if "change" in self.schedule.measures else None,
-        )
-        if self._worker is not None and self._keyframe is not None:
-            self._coming = self._worker.start(keyframe, waiting.shallow)
+        since = SinceKeyframe(waiting.grey, waiting.shallow if self.schedule.needs_change else None)
+        keyframe = Keyframe(waiting.index, waiting.number, waiting.frame.stamp_ns, since=since)
+        self._keyframes.begin(keyframe, waiting.shallow, waiting.stage_ms)
+
+    def _look_back(self, keyframe: _Waiting) -> None:
+        """Find the motions of the frames held back to the keyframe, which came after them."""
+        if keyframe.grey is None:
             return
-        with _timed(waiting.stage_ms, "common"):
-            common = self.backend.encode_common(waiting.shallow)
-        self._keyframe = replace(keyframe, common=common)
+        held = self._held[::-1]
+        motions = motions_back_to(keyframe.grey, (waiting.grey for waiting in held if waiting.grey is not None))
+        for waiting in held:
+            with timed(waiting.stage_ms, "motion"):
+                waiting.motions[keyframe.index] = next(motions)
 
-    def _look_back(self, index: int, grey: np.ndarray) -> None:
-        """The motions of the frames held back to the keyframe of that index, which came after them."""
-        motion = MotionSince(grey)
-        for held in reversed(self._waiting):
-            with _timed(held.stage_ms, "motion"):
-                held.motions[index] = motion.follow(_grey_of(held))
-
-    def _keyframes(self) -> list[Keyframe]:
-        return [self._keyframe] if self._keyframe else []
+    def _in_use(self) -> list[Keyframe]:
+        return [self._keyframes.in_use] if self._keyframes.in_use else []
 
     def _decided(self, waiting: _Waiting, keyframes: Sequence[Keyframe]) -> Segmentation:
         if not keyframes:  # a bidirectional stream that ended before its first keyframe
-            with _timed(waiting.stage_ms, "common"):
+            with timed(waiting.stage_ms, "common"):
                 common = self.backend.encode_common(waiting.shallow)
             keyframes = [Keyframe(waiting.index, waiting.number, waiting.frame.stamp_ns, common)]
             waiting = replace(waiting, decision=Decision(True, "no keyframe came"))
         size = (waiting.frame.height, waiting.frame.width)
         commons = [self._aligned(waiting, keyframe) for keyframe in keyframes]
-        with _timed(waiting.stage_ms, "decide"):
+        with timed(waiting.stage_ms, "decide"):
             mask, confidence = self.backend.decide(commons, waiting.shallow, size, waiting.confidence)
         nearest = min(keyframes, key=lambda keyframe: abs(waiting.index - keyframe.index))
         return Segmentation(
@@ -377,27 +285,17 @@ class StreamSegmenter:
 
     def _aligned(self, waiting: _Waiting, keyframe: Keyframe) -> Any:
         """The keyframe's common feature, where it lies in this frame."""
-        if self.align == "none" or keyframe.index == waiting.index or keyframe.motion is None:
+        if keyframe.index == waiting.index or not self._aligns:
             return keyframe.common
-        with _timed(waiting.stage_ms, "motion"):
-            motion = self._motion(waiting, keyframe)
+        motion = waiting.motions.get(keyframe.index)
+        if motion is None:
+            with timed(waiting.stage_ms, "motion"):
+                motion = keyframe.since.follow(waiting.grey)
         if motion.flow is None:
             return keyframe.common
-        size = self.network_size(waiting.frame.height, waiting.frame.width)
-        with _timed(waiting.stage_ms, "align"):
-            return self.backend.align(keyframe.common, motion.grid(self._grid_size(size)))
-
-    def _motion(self, waiting: _Waiting, keyframe: Keyframe) -> Motion:
-        """Since the keyframe; found once for the schedule and the alignment of a frame."""
-        if keyframe.index not in waiting.motions:
-            assert keyframe.motion is not None
-            waiting.motions[keyframe.index] = keyframe.motion.follow(_grey_of(waiting))
-        return waiting.motions[keyframe.index]
-
-    def _grid_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Of the common feature, for a network's input of `size`."""
-        stride = self.backend.config.common_stride
-        return size[0] // stride, size[1] // stride
+        with timed(waiting.stage_ms, "align"):
+            size = self.network_size(waiting.frame.height, waiting.frame.width)
+            return align(self.backend, keyframe.common, motion, size)
 
 
 def check_input_size(size: tuple[int, int] | None, multiple: int) -> None:
@@ -406,18 +304,6 @@ def check_input_size(size: tuple[int, int] | None, multiple: int) -> None:
         raise ValueError(f"input_size is {size}; expected positive multiples of {multiple}")
 
 
-def _grey_of(waiting: _Waiting) -> np.ndarray:
-    assert waiting.grey is not None
-    return waiting.grey
-
-
 def _seconds(earlier_ns: int, later_ns: int) -> float:
     """From one stamp to the other; 0 where one of them is zero, which means that there is none."""
     return (later_ns - earlier_ns) / 1e9 if earlier_ns and later_ns else 0.0
-
-
-@contextmanager
-def _timed(stage_ms: dict[str, float], stage: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    stage_ms[stage] += (time.perf_counter() - began) * 1e3

@@ -1,4 +1,4 @@
-"""What `~/timing` says of a frame, as texts in a message and as a row of a table; ROS itself is not needed."""
+"""The contents of `~/timing` for a frame, as texts in a message and as a row of a table; ROS itself is not needed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dcfm_ros.streaming.result import Segmentation
 class Timing:
     """Times in milliseconds, ages in frames and seconds.
 
-    keyframe_index: number of the keyframe that the mask was made from. background_ms: what that keyframe took beside
-    the stream, told with the first frame that uses it. latency_ms: from receipt to the mask's publication.
+    keyframe_index: number of the keyframe that the mask was made from. background_ms: what that keyframe took in
+    the background, told with the first frame that uses it. latency_ms: from receipt to the mask's publication.
     shares: each class's part of the picture.
     """
 
@@ -39,7 +39,7 @@ class Timing:
 
 
 TIMING_COLUMNS = ("index", "stamp", *(name for name in Timing.__dataclass_fields__ if name not in ("index", "shares")))
-"""Of a table with a row for each frame."""
+"""The columns of a table with a row for each frame."""
 
 
 def timing_of(result: Segmentation, latency_ms: float, labels: LabelSet) -> Timing:

@@ -16,8 +16,9 @@ _GREY = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
 
 @dataclass(frozen=True)
 class Augmentation:
-    """crop: (h, w) pixels of a training picture. scale: range of sizes. rotation: degrees. colour: strength of the
-    jitter.
+    """The changes of training pictures.
+
+    crop: (h, w) pixels of a training picture. scale: range of sizes. rotation: degrees. colour: strength of the jitter.
 
     focus: how often a crop is centred on a class drawn evenly from those in the picture (thin things are rare).
     motion: how far a still's neighbour is from it, see `motion.seen_again`; 1 is up to five frames of city driving.

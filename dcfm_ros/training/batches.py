@@ -92,8 +92,9 @@ def _source(source: SourceRecipe, model: DCFM, recipe: Recipe) -> Source:
 
 @contextmanager
 def _forked_safely() -> Iterator[None]:
-    """OpenCV's threads end before and begin again after: they do not outlive a fork, and a worker that is to do without
-    them would wait for them for ever.
+    """End OpenCV's threads before and begin them again after.
+
+    They do not outlive a fork, and a worker that is to do without them would wait for them for ever.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""A run between two steps, and the file that it goes on from."""
+"""A run between two steps, and the file that it is resumed from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MAY_CHANGE = (
 
 
 class RunState:
-    """What a run is made of between two steps; `best` is the highest mIoU on held-out frames, -1 before the first.
+    """The state of a run between two steps; `best` is the highest mIoU on held-out frames, -1 before the first.
 
     scaler: that of the gradients, which fp16 has.
     """
@@ -124,7 +124,7 @@ def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -
 
 
 def _by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to stay, flat: `sources` are their paths, and each source's keys are `sources[0].share` and so on."""
+    """Return what has to stay, flat: `sources` are their paths, and each source's keys `sources[0].share` and so on."""
     values = {key: value for key, value in recipe.items() if key not in _MAY_CHANGE}
     values["sources"] = [source["path"] for source in recipe["sources"]]
     for number, source in enumerate(recipe["sources"]):

@@ -15,7 +15,7 @@ from dcfm_ros.imaging.labels import UNLABELLED
 def cross_entropy(
     logits: Tensor, target: Tensor, class_weights: Tensor | None = None, ohem: float | None = None
 ) -> Tensor:
-    """Mean cross-entropy of (B, C, h, w) logits, bilinearly brought to the target's (B, H, W).
+    """Return the mean cross-entropy of (B, C, h, w) logits, bilinearly resized to the target's (B, H, W).
 
     255 is ignored; 0 where every pixel is. ohem: the mean is over this fraction of the batch's labelled pixels, at
     least one: those of the highest cross-entropy before `class_weights` (Shrivastava et al., CVPR 2016).

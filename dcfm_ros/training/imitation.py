@@ -64,7 +64,10 @@ def imitate_first_block(model: DCFM, teacher: InvertedResidual, pairs: PairDatas
 def _lessons(
     encoder: EfficientNetLiteEncoder, teacher: InvertedResidual, pairs: PairDataset
 ) -> list[tuple[Tensor, Tensor]]:
-    """What the block reads of batches of pictures, and what it should give: (B, 16, h/2, w/2), (B, 24, h/4, w/4)."""
+    """Return what the block reads of batches of pictures, and what it should give.
+
+    (B, 16, h/2, w/2) and (B, 24, h/4, w/4).
+    """
     device = next(encoder.parameters()).device
     lessons = []
     count = min(_PICTURES, len(pairs))

@@ -17,7 +17,7 @@ from dcfm_ros.training.cross_entropy import cross_entropy, precise
 
 @dataclass(frozen=True)
 class LossOptions:
-    """What is minimised; the defaults are the published loss.
+    """The terms that are minimised; the defaults are the published loss.
 
     reused, consistency, distillation: weights of the terms in `Losses`; that of `individual` is 1. At 0, consistency
     and distillation are not computed; without consistency the neighbour's own features do not reach the fusion.

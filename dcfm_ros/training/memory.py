@@ -1,4 +1,4 @@
-"""What a training step's memory costs on a CPU, and how to pay for it once."""
+"""The cost of a training step's memory on a CPU, and how to pay for it once."""
 
 from __future__ import annotations
 

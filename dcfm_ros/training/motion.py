@@ -75,8 +75,9 @@ def _camera_flow(
     amount: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(h, w, 2) float32 for the crop of `size`: from where each pixel is before the camera moves to where it was, in
-    pixels of the picture.
+    """Return from where each pixel is before the camera moves to where it was, in pixels of the picture.
+
+    (h, w, 2) float32 for the crop of `size`.
     """
     height, width = picture
     coarse = tuple(max(side // _CELL, 1) for side in size)
@@ -125,8 +126,9 @@ def _move_patches(
 
 
 def _thing(label: np.ndarray, things: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
-    """(H, W) uint8, 1 on one connected region of a class in `things` and its rim, a large one more likely than a small
-    one; None where there is none.
+    """Return a mask of one connected region of a class in `things` and its rim; None where there is none.
+
+    (H, W) uint8, 1 on the region. A large region is more likely than a small one.
     """
     present = [thing for thing in things if np.any(label == thing)]
     if not present:

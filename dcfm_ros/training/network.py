@@ -40,7 +40,7 @@ def first_network(recipe: Recipe) -> DCFM:
 
 
 def classes_of_sources(recipe: Recipe) -> LabelSet | None:
-    """What the sources' data sets say that their classes are; None where none says it.
+    """Return the classes that the sources' data sets say they have; None where none says it.
 
     A published data set says it, and a folder with classes.yaml. Names must agree; the colours are those of the first
     that says them. Raises ValueError, naming both sources, when names differ, and DatasetError as `classes_of` does.
@@ -69,7 +69,7 @@ def with_classes(config: ModelConfig, labels: LabelSet) -> ModelConfig:
 
 
 def _left_in_words(model: DCFM, left: list[str]) -> str:
-    """What `initialise` left at random values, for a person."""
+    """Say what `initialise` left at random values, for a person."""
     if not left:
         return "nothing is left at random values"
     if len(left) == 1 and left[0].startswith("head."):

@@ -1,6 +1,6 @@
 """Symmetric pairs: a labelled frame and a neighbour of it, cut and coloured alike for training.
 
-Every pair is a function of (seed, index) alone, so that a run that was stopped goes on with the same pairs.
+Every pair is a function of (seed, index) alone, so that a resumed run continues with the same pairs.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ def batch_of(pairs: Sequence[Pair]) -> Pair:
 
 
 class PairDataset(Dataset[Pair]):
-    """`length` pairs drawn from sources by their shares. A still's neighbour, and that of a frame that has none in its
-    clip, is the same picture moved; of such a pair only the neighbour depends on `augmentation.motion`.
+    """`length` pairs drawn from sources by their shares.
+
+    A still's neighbour, and that of a frame that has none in its clip, is the same picture moved; of such a pair only
+    the neighbour depends on `augmentation.motion`.
 
     align: how the motion between both frames is found for a pair's grids, see `imaging.motion`; "none" leaves them out.
     """
@@ -130,9 +132,11 @@ class PairDataset(Dataset[Pair]):
         return with_a_fault(image, rng) if rng.random() < self.augmentation.faults else image
 
     def _grids(self, labelled: np.ndarray, between: Sequence[np.ndarray], neighbour: np.ndarray) -> torch.Tensor | None:
-        """Found from frame to frame, as a stream does, between the pictures with their faults, for a stream finds
-        motion in what its camera gives; but before colours are jittered, which stands for other cameras and light, and
-        sets frames apart as none in a clip are.
+        """Find the motion from frame to frame, as a stream does, and return a pair's grids.
+
+        It is found between the pictures with their faults, for a stream finds motion in what its camera gives; but
+        before colours are jittered, which stands for other cameras and light, and sets frames apart as none in a clip
+        are.
         """
         if self.align == "none":
             return None

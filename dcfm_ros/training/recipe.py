@@ -53,41 +53,59 @@ class SourceRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything a run depends on. Sizes are (height, width) in pixels; a step is one batch of pairs.
+    """Everything that a training run depends on.
 
-    model: one of `dcfm models`. data_root: the folder that paths of sources and `init` are under. init: a file of
-    weights to begin from, or the name of an installed package that holds one; none: random ones. output: the folder of
-    weights, checkpoint and TensorBoard's log. seed: of the pairs and of dropout. steps: how long the run is.
-    fusion, resize_first: see model.ModelConfig; they are written into the weights, which run as they were trained.
-    "model" is the fusion that `model` has.
-    encoder_lr, decoder_lr: peak learning rates, reached after `warmup` steps; then they fall to `final_lr` as
-    (1 - progress) ** poly_power. optimizer, weight_decay: "adamw", or "sgd" with a momentum of 0.9.
-    batch: pairs of a step, over all processes and `accumulate` micro-batches. precision: of the forward pass.
-    batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
-    crop: the size of a training picture; its sides are at least 32, for ResNet 8. picture: the size at which
-    pictures are cut; see sources.Source. clip_gradient: the largest norm; 0 is any.
-    scale, rotation (degrees), colour, colour_neighbour, focus: how a crop is drawn; motion, faults: how far a still's
-    neighbour is from it, how often a frame is disturbed; see augmentation.Augmentation.
-    class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
-    reused, consistency, distillation, ohem: see losses.LossOptions; an ohem of 1 is all pixels, as published.
-    both_labelled: learn from the neighbour's label too, where it has one; the published loss does not.
-    align: whether the other frame's common feature is moved to where the picture is before it is reused, as a stream
-    with that `align` does; the published method does not.
-    average: decay of the running mean of the weights that is validated and shipped; 0: the weights themselves.
-    workers: processes of each training process that make pairs; 0: it makes them itself.
-    log_every, validate_every, checkpoint_every: in steps.
-    validate_frames: how many of the frames to validate on are, spread evenly over them; 0 is all.
+    Sizes are (height, width) in pixels; a step is one batch of pairs.
 
-    Raises ValueError, naming the key, for a value out of range.
+    Attributes:
+        sources: where frames come from, and how often each is drawn.
+        model: one of `dcfm models`.
+        fusion: "model" for the fusion that `model` has, or one of `model.ModelConfig`; it is written into the weights.
+        resize_first: as in `model.ModelConfig`; it is written into the weights, which run as they were trained.
+        data_root: folder that the paths of sources and `init` are under.
+        init: a file of weights to begin from, the name of an installed package that holds one, or "shipped" for the
+            weights that ship with dcfm_ros; empty for random values.
+        output: folder of the weights, the checkpoint and TensorBoard's log.
+        seed: of the pairs and of dropout.
+        steps: how long the run is.
+        batch: pairs of a step, over all processes and `accumulate` micro-batches.
+        crop: size of a training picture; its sides are at least 32, for ResNet 8.
+        scale, rotation, colour, colour_neighbour, focus: how a crop is drawn (rotation in degrees); see
+            `augmentation.Augmentation`.
+        picture: size at which pictures are cut; see `sources.Source`.
+        motion, faults: how far a still's neighbour is from it, and how often a frame is disturbed; see
+            `augmentation.Augmentation`.
+        class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
+        reused, consistency, distillation, ohem: see `losses.LossOptions`; an ohem of 1 is all pixels, as published.
+        both_labelled: learn from the neighbour's label too, where it has one; the published loss does not.
+        align: whether the other frame's common feature is moved to where the picture is before it is reused, as a
+            stream with that `align` does; the published method does not.
+        optimizer: "adamw", or "sgd" with a momentum of 0.9.
+        encoder_lr, decoder_lr: peak learning rates.
+        weight_decay: of the optimizer.
+        warmup: steps until the learning rates are at their peak; half of a run that is shorter than twice that.
+        poly_power, final_lr: after the peak, rates fall to final_lr as (1 - progress) ** poly_power.
+        average: decay of the running mean of the weights that is validated and written, less over the first steps; 0
+            for the weights themselves.
+        clip_gradient: the largest norm; 0 is any.
+        precision: of the forward pass; fp16 is for GPUs.
+        accumulate: micro-batches of a step.
+        batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
+        workers: processes of each training process that make pairs; 0 when it makes them itself.
+        log_every, validate_every, checkpoint_every: in steps.
+        validate_frames: how many of the frames to validate on are, spread evenly over them; 0 is all.
+
+    Raises:
+        ValueError: a value is out of range; the message names the key.
     """
 
     sources: tuple[SourceRecipe, ...]
-    model: str = "camvid_resnet18"
+    model: str = "camvid_lite0"
     fusion: str = "model"
     resize_first: bool = False
     data_root: str = "."
     init: str = ""
-    output: str = "runs/camvid_resnet18"
+    output: str = "runs/camvid_lite0"
     seed: int = 1
     steps: int = 2000
     batch: int = 4

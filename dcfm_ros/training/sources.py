@@ -1,4 +1,4 @@
-"""What pairs are drawn from: the labelled frames of a data set, and the frames around them."""
+"""Sources of training pairs: the labelled frames of a data set, and the frames around them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ KEPT_BYTES = 1_500_000_000
 """How much a training process keeps decoded, with all its sources and workers: 2000 frames of 360x480 take it."""
 
 _LABELS_LOOKED_AT = 1000
-"""For classes that lack, spread over all: seconds, where the largest data set's labels take a quarter of an hour."""
+"""For what is wrong with them and classes that lack, spread over all: seconds, where the largest data set's labels take
+a quarter of an hour.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +50,11 @@ class Source:
     consecutive, and the neighbour is the same picture seen by a camera that moved. hold_out: stems (a glob pattern)
     that are never trained on, nor are they neighbours. direction: where neighbours lie; "both", before or after with
     even chances, is the published recipe; "past" is what a robot does, whose keyframes are older than the frame.
-    picture: the size that frames are brought to, the "network"'s input or their own, as in the "source".
+    picture: the size that frames are resized to, the "network"'s input or their own, as in the "source".
     keep_bytes: how much of what was decoded is kept; what comes after that is read again each time.
 
-    Raises ValueError when nothing is left, for a negative distance, or an unknown direction or picture.
+    Raises ValueError when nothing is left, for a negative distance, or an unknown direction or picture, and
+    DatasetError for labels and images that cannot be used: all of a thousand, and as many of what is larger.
     """
 
     def __init__(
@@ -78,7 +81,9 @@ class Source:
         self._frames = [(clip, index) for clip, index in dataset.labelled() if not self._is_held_out(clip, index)]
         if not self._frames:
             raise ValueError(f"{dataset.root}: hold_out={hold_out!r} leaves no frame to train on")
-        self._tell_of_classes_that_lack()
+        looked_at = self._frames[:: -(-len(self._frames) // _LABELS_LOOKED_AT)]
+        dataset.check_labels(looked_at)
+        self._tell_of_classes_that_lack(looked_at)
         self._kept: dict[Path, Shot] = {}
         self._may_keep = keep_bytes
         if max_distance:
@@ -140,9 +145,8 @@ class Source:
         others = (clip.shifted(index, offset) for offset in offsets)
         return next((i for i in others if i is not None and not self._is_held_out(clip, i)), None)
 
-    def _tell_of_classes_that_lack(self) -> None:
+    def _tell_of_classes_that_lack(self, looked_at: Sequence[tuple[Clip, int]]) -> None:
         """Log the classes that no label has: nothing can be learnt of them, and their IoU says nothing."""
-        looked_at = self._frames[:: -(-len(self._frames) // _LABELS_LOOKED_AT)]
         missing = set(range(len(self._dataset.labels)))
         for clip, index in looked_at:
             label = self._dataset.label(clip, index)

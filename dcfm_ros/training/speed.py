@@ -1,4 +1,4 @@
-"""What the steps of a training run cost: time, waiting for data, memory."""
+"""The cost of the steps of a training run: time, waiting for data, memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Speed:
         """Values since the last reading, by their names in the log; `pairs`: how many a step is, over all processes.
 
         images_per_s: labelled frames and neighbours. data_wait_share: the part of the time, 0 to 1, that this process
-        waited for its batches. A GPU computes while its process goes on to wait, so there it is an upper bound.
+        waited for its batches. A GPU computes while its process already waits, so there it is an upper bound.
         peak_memory_mb: the most that this process has had so far, in 10^6 bytes: on a GPU of its memory, by tensors.
         """
         elapsed = time.perf_counter() - self._begin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -164,11 +165,12 @@ def _optimizer(model: DCFM, recipe: Recipe) -> torch.optim.Optimizer:
 
 def _learning_rate_factors(optimizer: torch.optim.Optimizer, recipe: Recipe) -> list:
     """Linear warm-up, then the poly schedule down to `final_lr`; one factor for each group of parameters."""
+    warmup = min(recipe.warmup, math.ceil(recipe.steps / 2))
 
     def factor(step: int, floor: float) -> float:
-        if step < recipe.warmup:
-            return (step + 1) / recipe.warmup
-        progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = (step - warmup) / max(1, recipe.steps - warmup)
         return floor + (1 - floor) * (1 - min(progress, 1.0)) ** recipe.poly_power
 
     floors = [recipe.final_lr / group["lr"] if group["lr"] else 0.0 for group in optimizer.param_groups]

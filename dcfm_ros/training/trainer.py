@@ -6,8 +6,9 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -36,12 +37,11 @@ def train(recipe: Recipe) -> Path:
     Goes on from `<output>/checkpoint.pt` if it is there, with the results of a run that was never stopped. Started by
     torchrun or `accelerate launch`, every process computes its part of each batch.
 
-    Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used, or a
-    loss is not finite.
+    Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used, a loss
+    is not finite, or the precision is fp16 on a CPU.
     """
     torch.manual_seed(recipe.seed % 2**63)
     output = Path(recipe.output)
-    output.mkdir(parents=True, exist_ok=True)
     AcceleratorState._reset_state()  # it outlives an earlier run of this process, with that run's precision
     accelerator = Accelerator(
         cpu=_are_cpu_processes(),
@@ -50,6 +50,9 @@ def train(recipe: Recipe) -> Path:
         log_with="tensorboard",
         project_dir=output,
     )
+    if recipe.precision == "fp16" and accelerator.device.type == "cpu":  # Accelerate 1.15 computes in float32 then
+        raise ValueError("recipe key 'precision' is 'fp16', which a CPU does not train in; expected bf16 or fp32")
+    output.mkdir(parents=True, exist_ok=True)
 
     if not accelerator.is_main_process:
         logging.getLogger("dcfm_ros").setLevel(logging.WARNING)  # one process tells what goes on
@@ -61,7 +64,7 @@ def train(recipe: Recipe) -> Path:
     held_out = validation_frames(model, recipe)
     if not (output / "checkpoint.pt").exists():
         fit_what_no_weights_fit(model, dataset, recipe)
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
+    averaged = AveragedModel(model, multi_avg_fn=_running_mean(recipe.average), use_buffers=True)
     take_step = TrainingStep(model, class_weights, recipe, accelerator)
     state = RunState(model, averaged, take_step.optimizer, take_step.schedule, recipe, accelerator.scaler)
     checkpoint, weights = output / "checkpoint.pt", output / "weights.safetensors"
@@ -134,6 +137,15 @@ def _check_all_are_at(step: int, accelerator: Accelerator) -> None:
         raise ValueError(
             f"processes go on from the steps {steps}; expected one folder `output` that all machines share"
         )
+
+
+def _running_mean(decay: float) -> Callable[[Any, Any, Any], None]:
+    """A mean over all steps before it is one over the last: a short run would else keep what it began with."""
+
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        get_ema_multi_avg_fn(min(decay, float((1 + count) / (10 + count))))(averaged, current, count)
+
+    return update
 
 
 def _validate_and_keep_best(

@@ -29,7 +29,8 @@ class LabelledFrame(NamedTuple):
 def validation_frames(model: DCFM, recipe: Recipe) -> list[LabelledFrame]:
     """The held-out frames of the sources and those of their validation splits, or `validate_frames` of them.
 
-    Raises DatasetError when a split cannot be opened, ValueError when something is to be validated on and has no label.
+    Raises DatasetError when a split cannot be opened, or one of the frames not be read; ValueError when something is to
+    be validated on and has no label.
     """
     frames: list[LabelledFrame] = []
     for source in recipe.sources:
@@ -48,7 +49,10 @@ def validation_frames(model: DCFM, recipe: Recipe) -> list[LabelledFrame]:
             if not (labelled := dataset.labelled()):
                 raise ValueError(f"{dataset.root}: the split {source.validate_split} has no label to validate on")
             frames += [LabelledFrame(dataset, clip, index) for clip, index in labelled]
-    return _evenly(frames, recipe.validate_frames or len(frames))
+    chosen = _evenly(frames, recipe.validate_frames or len(frames))
+    for dataset in {id(frame.dataset): frame.dataset for frame in chosen}.values():
+        dataset.check_labels([(frame.clip, frame.at) for frame in chosen if frame.dataset is dataset])
+    return chosen
 
 
 @torch.inference_mode()

@@ -124,7 +124,7 @@ def test_whole_pushes_are_of_moving_pictures_of_the_cameras_size(
 
 def test_the_small_networks_come_first_and_are_measured_against_the_published_one(called: Call, tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
-    quick = [*QUICK, "--rounds", "1", "--size", "64x96", "--backend", "torch", "--json", str(file)]
+    quick = [*QUICK, "--rounds", "1", "--input-size", "64x96", "--backend", "torch", "--json", str(file)]
     done = called("bench", *quick)
     assert done.returncode == 0, done.stderr
     rows = json.loads(file.read_text())["rows"]
@@ -199,7 +199,7 @@ def test_a_budget_that_nothing_keeps_is_said(called: Call, weights: Path) -> Non
 
 
 def test_a_size_is_checked(called: Call, weights: Path) -> None:
-    done = called("bench", "--weights", str(weights), "--size", "64", *QUICK)
+    done = called("bench", "--weights", str(weights), "--input-size", "64", *QUICK)
     assert done.returncode == 2
     assert "'64'" in done.stderr and "360x480" in done.stderr
 

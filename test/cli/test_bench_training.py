@@ -28,7 +28,7 @@ def test_a_row_is_the_last_log_entry_of_a_run(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(bench_training, "_dcfm", pretended)
     table = bench_training.training_table("cpu", 3)
-    assert table.title == "training camvid_resnet18, 4 pairs of 256x320"
+    assert table.title == "training camvid_lite0, 4 pairs of 256x320"
     columns = [list(column.cells) for column in table.columns]
     assert columns == [["0", "2"], ["8.00", "10.00"], ["12.5%"] * 2, ["1234 MB"] * 2]
     assert {(e["ACCELERATE_USE_CPU"], e["OMP_NUM_THREADS"]) for e in environments} == {("true", "3")}

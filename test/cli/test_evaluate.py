@@ -21,7 +21,7 @@ from dcfm_ros.evaluation.metrics import SegmentationScore
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import CAMVID, LABEL_SETS
 from dcfm_ros.model import DCFM, model_config, save_weights
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 
 Call = Callable[..., CompletedProcess[str]]
@@ -84,7 +84,7 @@ def scored(called: Call, tmp_path: Path, weights: Path) -> Callable[..., dict[st
 
 def by_hand(weights: Path, placements: Sequence[Sequence[int]]) -> float:
     """mIoU over the last frames of streams that begin with a keyframe."""
-    segmenter = StreamSegmenter(create_backend(weights, "torch"), FixedInterval(1000), align="flow")
+    segmenter = StreamSegmenter(create_backend(weights, "torch"), StreamOptions(keyframe_interval=1000))
     score = SegmentationScore(len(CAMVID))
     for numbers in placements:
         segmenter.restart("placed")
@@ -110,9 +110,10 @@ def test_a_dense_folder_is_run_once(
     assert list(scores["per_class"]) == list(CAMVID.names)
     assert (scores["mvc8"], scores["mvc16"], scores["disturbed"]) == (None, None, {})
     assert scores["seconds"] > 0
-    ran = {"dataset": str(folder), "kind": "folder", "split": None, "labels": None, "only": "*", "mode": "causal"}
-    ran |= {"weights": str(weights), "keyframe_interval": 3, "disturb": None}
+    ran = {"dataset": str(folder), "kind": "folder", "split": None, "labels": None, "only": "*"}
+    ran |= {"weights": str(weights), "disturb": None}
     assert {key: scores[key] for key in ran} == ran
+    assert scores["options"] == json.loads(json.dumps(StreamOptions(keyframe_interval=3).to_json()))
     shown = called("evaluate", str(folder), "--weights", str(weights)).stdout
     assert "ignored" not in shown
     assert "mIoU, over all classes" in shown and "mIoU, over classes that occur" in shown
@@ -325,7 +326,7 @@ def test_scores_are_shown_before_they_are_written(called: Call, tmp_path: Path, 
 
 def test_every_frame_is_a_keyframe_in_the_mode_full(scored: Callable[..., dict[str, Any]], folder: Path) -> None:
     scores = scored(folder, "--mode", "full", "--keyframe-interval", "3")
-    assert (scores["mode"], scores["keyframe_interval"], scores["keyframes"]) == ("full", 1, 7)
+    assert (scores["options"]["mode"], scores["keyframes"]) == ("full", 7)
 
 
 def test_scores_replace_older_ones_or_leave_them(called: Call, tmp_path: Path, folder: Path, weights: Path) -> None:

@@ -20,17 +20,18 @@ def test_masks_are_the_same_on_any_number_of_jobs_and_nothing_is_done_twice(
 ) -> None:
     fleet, out = write_fleet(tmp_path / "fleet", FRAMES), tmp_path / "out"
     options = [*with_small_network(tmp_path), "--save", "masks,csv", "--keyframe-interval", "3"]
-    alone = segmented_alone(called, fleet, tmp_path / "alone", [*options, "--threads", "1"])
+    options += ["--input-size", "64x96"]
+    alone = segmented_alone(called, fleet, tmp_path / "alone", [*options, "--num-threads", "1"])
     assert len({mask for name in NAMES for mask in alone[name].values()}) > FRAMES
     with monkeypatch.context() as patch:
         interrupt_at(patch, 6)
         half_done = out / "robot1" / "a"
-        arguments = ["--output", str(half_done), *options, "--threads", "1"]
+        arguments = ["--output", str(half_done), *options, "--num-threads", "1"]
         assert called("segment", str(fleet / "robot1" / "a"), *arguments).returncode == 130
     (fleet / "broken.mcap").write_bytes(b"nothing")
 
     monkeypatch.chdir(tmp_path)
-    arguments = ["segment", "fleet", "--output", "out", *options, "--threads", "1"]
+    arguments = ["segment", "fleet", "--output", "out", *options, "--num-threads", "1"]
     done = called(*arguments, "--jobs", "2")
     assert done.returncode == 1
     assert "1 of 3 recordings failed" in done.stderr

@@ -40,7 +40,7 @@ def test_a_killed_workers_job_is_gone_on_with_and_nothing_is_missing_or_double(
     done = called("segment", str(fleet), "--output", str(out), *options, "--ray")
     killer.join()
     assert done.returncode == 0, done.stdout
-    alone = segmented_alone(called, fleet, tmp_path / "alone", [*options, "--threads", "1"])
+    alone = segmented_alone(called, fleet, tmp_path / "alone", [*options, "--num-threads", "1"])
     for name in NAMES:
         assert masks(out / name) == alone[name]
         assert len(alone[name]) == FRAMES

@@ -3,114 +3,30 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import yaml
 from fleet_bags import masks
-from foreign_bags import ROS2, image_of, leave_in_wal, write_foxglove, write_mcap, write_ros1
-from mcap.writer import IndexType
-from report_inputs import picture, with_small_network
-from rosbags.rosbag2 import Writer
+from foreign_bags import write_foxglove
+from recording_inputs import COUNT, FOLDERS, RECORDINGS, frames, turned_jpeg, write_bag, write_compressed
+from report_inputs import with_small_network
 from sensor_msgs.msg import CompressedImage, Image
 
 from dcfm_ros.imaging.encodings import to_rgb
-from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.node.messages import frame_of
 from dcfm_ros.node.playback import shots
 from dcfm_ros.recordings import open_recording
-from dcfm_ros.recordings.writers import BagWriter
 
 Call = Callable[..., CompletedProcess[str]]
-COUNT = 3
-START_NS, STEP_NS = 1_700_000_000_000_000_000, 100_000_000
-
-
-def frames() -> list[Frame]:
-    pictures = [np.ascontiguousarray(picture(10 * number)[:, :, ::-1]) for number in range(COUNT)]
-    return [Frame(one, "bgr", START_NS + number * STEP_NS, "bgr8") for number, one in enumerate(pictures)]
-
-
-def write_bag(path: Path, storage: Any = "sqlite3") -> Path:
-    with BagWriter(path, "/cam", storage=storage) as bag:
-        for frame in frames():
-            bag.write(frame)
-    return path
-
-
-def write_compressed(path: Path, messages: Sequence[tuple[str, bytes]]) -> Path:
-    """On /cam/compressed: the format, and the data."""
-    with Writer(path, version=9) as bag:
-        connection = bag.add_connection("/cam/compressed", "sensor_msgs/msg/CompressedImage", typestore=ROS2)
-        for frame, (text, data) in zip(frames(), messages, strict=False):
-            message = ROS2.types["sensor_msgs/msg/CompressedImage"](
-                header=image_of(frame).header, format=text, data=np.frombuffer(data, np.uint8)
-            )
-            bag.write(connection, frame.stamp_ns, ROS2.serialize_cdr(message, message.__msgtype__))
-    return path
-
-
-def in_wal(path: Path) -> Path:
-    file = leave_in_wal(write_bag(path.with_name("closed") / path.name) / f"{path.name}.db3", path, kept=1)
-    shutil.copy(path.with_name("closed") / path.name / "metadata.yaml", path)
-    return file.parent
-
-
-def split_ros1(path: Path) -> Path:
-    path.mkdir()
-    for number, frame in enumerate(frames()):
-        write_ros1(path / f"drive_{number}.bag", [frame])
-    return path
-
-
-def without_qos(path: Path) -> Path:
-    write_bag(path, "mcap")
-    document = yaml.safe_load((path / "metadata.yaml").read_text())
-    for topic in document["rosbag2_bagfile_information"]["topics_with_message_count"]:
-        topic["topic_metadata"]["offered_qos_profiles"] = ""
-    document["rosbag2_bagfile_information"]["storage_identifier"] = ""
-    (path / "metadata.yaml").write_text(yaml.safe_dump(document))
-    return path
-
-
-def images(path: Path) -> Path:
-    path.mkdir()
-    for number, frame in enumerate(frames()):
-        cv2.imwrite(str(path / f"{number}.png"), frame.pixels)
-    return path
-
-
-def out_of_order(path: Path) -> Path:
-    return write_mcap(path, [frames()[number] for number in (2, 0, 1)], "jsonschema", "", use_chunking=False)
-
-
-INPUTS: dict[str, Callable[[Path], Path]] = {
-    "drive": write_bag,
-    "a#b%20c": write_bag,
-    "run.bag": lambda path: write_bag(path, "mcap"),
-    "wal": in_wal,
-    "no_qos": without_qos,
-    "split": split_ros1,
-    "scan.bag": lambda path: write_ros1(path, frames(), with_scan=True),
-    "foreign.mcap": lambda path: write_mcap(path, frames(), "protobuf", ""),
-    "unindexed.mcap": lambda path: write_mcap(path, frames(), index_types=IndexType.CHUNK, use_statistics=False),
-    "mixed.mcap": out_of_order,
-    "ros1.mcap": lambda path: write_mcap(path, frames(), ros=1, profile="ros1"),
-    "raw.mcap": lambda path: write_foxglove(path, frames(), "RawImage", "protobuf"),
-    "compressed.mcap": lambda path: write_foxglove(path, frames(), "CompressedImage", "json"),
-    "images": images,
-}
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return [*with_small_network(tmp_path_factory.mktemp("weights")), "--device", "cpu", "--threads", "1"]
+    return [*with_small_network(tmp_path_factory.mktemp("weights")), "--device", "cpu", "--num-threads", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +45,11 @@ def expected(tmp_path_factory: pytest.TempPathFactory, network: list[str]) -> di
     return found
 
 
-@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_commands_agree_about_a_recording(
     called: Call, network: list[str], expected: dict[str, bytes], tmp_path: Path, name: str
 ) -> None:
-    path = INPUTS[name](tmp_path / name)
+    path = RECORDINGS[name](tmp_path / name)
     done = called("segment", str(path), "--output", str(tmp_path / "out"), "--save", "masks", *network)
     assert done.returncode == 0, done.stderr
     assert masks(tmp_path / "out") == expected
@@ -147,6 +63,48 @@ def test_commands_agree_about_a_recording(
         assert recording.losses == []
     for frame, image in zip(frames(), played, strict=True):
         np.testing.assert_array_equal(np.frombuffer(image.data, np.uint8), frame.pixels.reshape(-1))
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_evaluate_sees_in_a_folder_what_segment_and_report_see(
+    called: Call, network: list[str], tmp_path: Path, name: str
+) -> None:
+    """Held against the masks of `segment`, those of the others have every pixel right."""
+    folder = FOLDERS[name](tmp_path / name)
+    images, labels = folder / "images", folder / "labels"
+    done = called("segment", str(images), "--output", str(tmp_path / "out"), "--save", "masks", *network)
+    assert done.returncode == 0, done.stderr
+    labels.mkdir()
+    for picture, mask in zip(sorted(images.iterdir()), masks(tmp_path / "out").values(), strict=True):
+        (labels / picture.with_suffix(".PNG").name).write_bytes(mask)
+    for source in ([str(folder)], ["--images", str(images), "--labels", str(labels)]):
+        done = called("evaluate", *source, "--json", str(tmp_path / "scores.json"), *network)
+        assert done.returncode == 0, done.stderr
+        scores = json.loads((tmp_path / "scores.json").read_text())
+        assert (scores["frames"], scores["labelled"], scores["mIoU_present"], scores["wIoU"]) == (COUNT, COUNT, 1, 1)
+    for source in ([str(folder)], [str(images), "--labels", str(labels)]):
+        done = called("report", *source, "--output", str(tmp_path / "report"), "--intervals", "5", *network)
+        assert done.returncode == 0, done.stderr
+        metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+        assert metrics["input"]["frames"] == COUNT
+        assert {row["iou"] for row in metrics["scores"]["by_class"]} - {None} == {1}
+
+
+def test_every_command_tells_of_a_picture_that_is_cut(called: Call, network: list[str], tmp_path: Path) -> None:
+    """`segment` goes on and tells the loss; where frames are counted and held against labels it is an error."""
+    folder = FOLDERS["plain"](tmp_path / "drive")
+    (folder / "labels").mkdir()
+    for picture in (folder / "images").iterdir():
+        cv2.imwrite(str(folder / "labels" / picture.name), np.zeros(frames()[0].pixels.shape[:2], np.uint8))
+    last = folder / "images" / f"{COUNT - 1}.png"
+    last.write_bytes(last.read_bytes()[:-20])
+    done = called("segment", str(folder), "--output", str(tmp_path / "out"), *network)
+    assert done.returncode == 0, done.stderr
+    [loss] = json.loads((tmp_path / "out" / "run.json").read_text())["result"]["losses"]
+    assert last.name in str(loss)
+    for command in (["evaluate", str(folder)], ["report", str(folder), "--output", str(tmp_path / "report")]):
+        done = called(*command, *network)
+        assert (done.returncode, f"{last} cannot be read as an image" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.parametrize("name", ["h264", "video.mcap", "garbage"])
@@ -197,9 +155,7 @@ def test_the_node_takes_a_mosaic_as_bags_do(tmp_path: Path, encoding: str) -> No
 def test_an_orientation_turns_neither_folders_nor_bags_nor_data_sets(tmp_path: Path, orientation: int) -> None:
     from dcfm_ros.datasets.pixels import read_rgb
 
-    data = cv2.imencode(".jpg", frames()[0].pixels)[1].tobytes()
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + bytes([0, orientation]) + bytes(6)
-    data = data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:]
+    data = turned_jpeg(frames()[0].pixels, orientation)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "0.jpg").write_bytes(data)
     turned = cv2.imread(str(tmp_path / "images" / "0.jpg"))

@@ -187,7 +187,7 @@ def test_a_label_of_another_size_is_refused(called: Call, network: list[str], ba
 
 
 def test_a_schedule_is_shown_beside_fixed_intervals(network: list[str], folder: Path, tmp_path: Path) -> None:
-    arguments = [folder, *network, "--schedule", "adaptive", "--threshold", "1000", "--intervals", "1,2"]
+    arguments = [folder, *network, "--schedule", "adaptive", "--schedule-threshold", "10", "--intervals", "1,2"]
     metrics = metrics_of(write_report(tmp_path / "report", *arguments))
     assert (metrics["shown"], list(metrics["runs"])) == ("Adaptive", ["full", "K=2", "Adaptive"])
     assert metrics["scores"]["keyframes"] == 1

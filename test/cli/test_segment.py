@@ -24,7 +24,7 @@ from dcfm_ros.model import DCFM, model_config, save_weights
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.recordings.message_bag import MessageBag
 from dcfm_ros.recordings.writers import BagWriter
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import Schedule, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.streaming.schedules import Decision, Situation
 from dcfm_ros.streaming.timing import read_timing, timing_of, timing_texts
@@ -67,16 +67,16 @@ def segmented(called: Call, weights: Path) -> Callable[..., CompletedProcess[str
     """`dcfm segment` with keyframes every fifth frame, unless told otherwise."""
 
     def call(*arguments: str | Path) -> CompletedProcess[str]:
-        options = ["--weights", weights, "--backend", "torch", "--device", "cpu", "--threads", "1"]
+        options = ["--weights", weights, "--backend", "torch", "--device", "cpu", "--num-threads", "1"]
         return called("segment", *map(str, [*arguments, *options]))
 
     return call
 
 
-def engine(weights: Path, schedule: object = None, **options: object) -> StreamSegmenter:
+def engine(weights: Path, schedule: Schedule | None = None, **options: object) -> StreamSegmenter:
     """What `dcfm segment` and the node run."""
     backend = create_backend(str(weights), "torch", "cpu", 1)
-    return StreamSegmenter(backend, schedule or FixedInterval(5), align="flow", **options)
+    return StreamSegmenter(backend, StreamOptions(**options), schedule)
 
 
 def masks(folder: Path) -> dict[str, bytes]:
@@ -170,7 +170,7 @@ def test_two_runs_give_the_same_bytes(segmented, tmp_path, bag):
         ["--mode", "causal"],
         ["--mode", "bidirectional"],
         ["--mode", "full"],
-        ["--schedule", "adaptive", "--threshold", "0.05"],
+        ["--schedule", "adaptive", "--schedule-threshold", "0.05"],
         ["--keyframe-mode", "async", "--swap-after", "2"],
     ],
     ids=["causal", "bidirectional", "full", "adaptive", "async"],
@@ -242,7 +242,7 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(segmented, tmp_path
     assert "has a run already; expected --resume" in again.stderr
     other = segmented(bag, "--output", out, "--save", "masks", "--resume", "--keyframe-interval", "3")
     assert other.returncode == 1
-    assert "FixedInterval(interval=5" in other.stderr and "FixedInterval(interval=3" in other.stderr
+    assert "'keyframe_interval': 5" in other.stderr and "'keyframe_interval': 3" in other.stderr
     assert masks(out) == before
     none = segmented(bag, "--output", tmp_path / "none", "--save", "masks", "--resume")
     assert none.returncode == 1 and "expected a run to go on with" in none.stderr
@@ -290,10 +290,8 @@ def test_files_are_finished_when_the_network_fails(segmented, tmp_path, bag, mon
     assert len(list(open_recording(tmp_path / "out" / "bag", topic="/segmentation/mask"))) == 6
 
 
-class Given:
+class Given(Schedule):
     """A schedule that has keyframes at these numbers."""
-
-    measures = ()
 
     def __init__(self, *numbers: int) -> None:
         self.numbers = numbers

@@ -71,10 +71,21 @@ def test_a_split_has_its_own_labels_only(root: Path) -> None:
     assert dataset.label(clip, index + 1) is None
 
 
-def test_eleven_classes_stay_and_all_above_is_ignored(root: Path) -> None:
-    found = CamvidDataset(root, "train").decode(np.arange(256, dtype=np.uint8)[None], Path("l.png"))[0]
-    np.testing.assert_array_equal(found[:11], np.arange(11))
-    assert (found[11:] == 255).all() and found.dtype == np.uint8
+def test_eleven_classes_stay_and_two_ids_are_ignored(root: Path) -> None:
+    ids = np.array([[*range(12), 255]], np.uint8)
+    found = CamvidDataset(root, "train").decode(ids, Path("l.png"))[0]
+    np.testing.assert_array_equal(found, [*range(11), 255, 255])
+    assert found.dtype == np.uint8
+
+
+@pytest.mark.parametrize("value", [12, 17, 21, 31, 254])
+def test_ids_of_other_classes_are_refused_with_the_way_out(root: Path, value: int) -> None:
+    write_ids(root / "gt" / "0006R0_f00961_L.png", value)
+    said = (
+        rf"f00961_L.png holds the label {value}; expected 0 to 11, .* CamVid's 32 classes, .* write the ids of its 11"
+    )
+    with pytest.raises(DatasetError, match=said):
+        CamvidDataset(root, "train").check_labels()
 
 
 def test_labels_in_colour_are_refused(root: Path) -> None:

@@ -1,6 +1,9 @@
-"""What TensorRT's own Python module declares: classes, members and types, read from NVIDIA's wheel of the bindings.
+"""Writes tensorrt_names.pyi: what TensorRT's own Python modules, of all the versions that are supported, declare alike.
 
-The module only loads beside TensorRT's libraries, which are not here. It calls nothing of them while it loads, so that
+    pip download --no-deps tensorrt_cu12_bindings==10.3.0       # and the others, for this machine's Python
+    python test/deploy/tensorrt_bindings.py tensorrt_cu12_bindings-*.whl
+
+A module only loads beside TensorRT's libraries, which are not here. It calls nothing of them while it loads, so that
 libraries with the right names of functions in them, and nothing behind these, will do.
 """
 
@@ -14,12 +17,15 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
+import zipfile
 from collections.abc import Iterator
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10")
+NAMES = Path(__file__).with_name("tensorrt_names.pyi")
+
+_LIBRARIES = ("libnvinfer.so", "libnvinfer_plugin.so", "libnvonnxparser.so")
 _FUNCTIONS = (
     *("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL"),
     *("createNvOnnxParser_INTERNAL", "createNvOnnxParserRefitter_INTERNAL", "getNvOnnxParserVersion"),
@@ -34,7 +40,7 @@ loader.exec_module(module)
 def described(value):
     if isinstance(value, type):
         bases = [base.__name__ for base in value.__bases__ if base.__module__ == "tensorrt"]
-        own = [name for name in vars(value) if name[0] != "_" or name == "__init__"]
+        own = [name for name in vars(value) if name[0] != "_" or name in ("__init__", "__int__")]
         members = {name: described(getattr(value, name)) for name in own}
         return {"kind": "class", "bases": bases, "members": members}
     if isinstance(value, property):
@@ -50,17 +56,21 @@ print(json.dumps({name: described(getattr(module, name)) for name in names}))
 Described = dict[str, Any]  # "kind", and what is known of such: see _DESCRIBE
 
 
-def declared(folder: Path) -> dict[str, Described]:
-    """Everything in the module, by name. folder: an empty one for what is needed to load it."""
-    for name in _LIBRARIES:
-        (folder / name).write_bytes(_library(_FUNCTIONS))
-    wheel = distribution("tensorrt_cu12_bindings")
-    extension = wheel.locate_file("tensorrt_bindings/tensorrt.so")
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
-    command = [sys.executable, "-c", _DESCRIBE, str(extension)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+def declared(wheel: Path) -> dict[str, Described]:
+    """Everything in the module that a wheel of the bindings holds, by name."""
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as content:
+        extension = content.extract("tensorrt_bindings/tensorrt.so", folder)
+        for name in _LIBRARIES:
+            (Path(folder) / f"{name}.{_version(wheel).partition('.')[0]}").write_bytes(_library(_FUNCTIONS))
+        environment = {**os.environ, "LD_LIBRARY_PATH": folder}
+        command = [sys.executable, "-c", _DESCRIBE, extension]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def _version(wheel: Path) -> str:
+    return wheel.name.split("-")[1]
 
 
 def signatures(described: Described) -> list[tuple[list[tuple[str, str, bool]], str]]:
@@ -69,31 +79,49 @@ def signatures(described: Described) -> list[tuple[list[tuple[str, str, bool]], 
     return [([_parameter(text) for text in _split(parameters)], result) for parameters, result in found]
 
 
-def type_stub(module: dict[str, Described]) -> str:
-    """The module as a .pyi file; what its signatures leave open, or do not say in Python, is Any."""
-    classes = {name for name, described in module.items() if described["kind"] == "class"}
-    lines = ["# mypy: ignore-errors", "from typing import Any, overload", "__version__: str"]
-    for name, described in module.items():
-        lines += _declaration(name, described, classes)
-    return "\n".join(lines) + "\n"
+def type_stub(modules: list[dict[str, Described]]) -> list[str]:
+    """The lines of a .pyi file of what all have; what signatures leave open, or do not say in Python, is Any."""
+    common = _common(modules)
+    classes = {name for name, each in common.items() if each[0]["kind"] == "class"}
+    lines = [
+        "# mypy: ignore-errors",
+        "# ruff: noqa",
+        "# fmt: off",
+        "from typing import Any, overload",
+        "__version__: str",
+    ]
+    for name, each in common.items():
+        lines += _declaration(name, each, classes)
+    return lines
 
 
-def _declaration(name: str, described: Described, classes: set[str]) -> list[str]:
-    if described["kind"] == "class":
-        members = [line for item in described["members"].items() for line in _declaration(*item, classes)]
+def _common(of: list[dict[str, Described]]) -> dict[str, list[Described]]:
+    each = {name: [one[name] for one in of] for name in of[0] if all(name in one for one in of)}
+    return {name: alike for name, alike in each.items() if len({described["kind"] for described in alike}) == 1}
+
+
+def _declaration(name: str, each: list[Described], classes: set[str]) -> list[str]:
+    """Of what every version describes."""
+    first = each[0]
+    if first["kind"] == "class":
+        common = _common([described["members"] for described in each])
+        members = [line for item in common.items() for line in _declaration(*item, classes)]
         if name == "IHostMemory":  # it is a buffer, which no attribute tells
             members.append("def __buffer__(self, flags: int, /) -> memoryview: ...")
-        return [f"class {name}({', '.join(described['bases'])}):", *(f"    {line}" for line in [*members, "..."])]
-    if described["kind"] == "function":
-        overloads = list(dict.fromkeys(_function(name, *signature, classes) for signature in signatures(described)))
-        lines = overloads if all(map(_is_python, overloads)) else []
-        if len(lines) > 1:
-            return [line for overload in lines for line in ("@overload", overload)]
-        return lines or [f"def {name}(self, *args: Any, **named: Any) -> Any: ..."]
-    if described["kind"] == "property":
-        of = _type(next((result for _, result in signatures(described)), "Any"), classes)
-        return [f"{name}: {of}"] if described["is_writable"] else ["@property", f"def {name}(self) -> {of}: ..."]
-    return [f"{name}: {_type(described['type'], classes)}"]
+        bases = [base for base in first["bases"] if base in classes]
+        return [f"class {name}({', '.join(bases)}):", *(f"    {line}" for line in [*members, "..."])]
+    if first["kind"] == "function":
+        overloads = [[_function(name, *one, classes) for one in signatures(described)] for described in each]
+        lines = [line for line in dict.fromkeys(overloads[0]) if all(line in others for others in overloads)]
+        if not lines or not all(map(_is_python, lines)):
+            return [f"def {name}(self, *args: Any, **named: Any) -> Any: ..."]
+        return lines if len(lines) == 1 else [line for overload in lines for line in ("@overload", overload)]
+    if first["kind"] == "property":
+        results = {_type(next((result for _, result in signatures(one)), "Any"), classes) for one in each}
+        of = results.pop() if len(results) == 1 else "Any"
+        is_writable = all(described["is_writable"] for described in each)
+        return [f"{name}: {of}"] if is_writable else ["@property", f"def {name}(self) -> {of}: ..."]
+    return [f"{name}: {_type(first['type'], classes)}"]
 
 
 def _function(name: str, parameters: list[tuple[str, str, bool]], result: str, classes: set[str]) -> str:
@@ -164,3 +192,15 @@ def _library(functions: tuple[str, ...]) -> bytes:
     pointer = struct.pack("<IIQQQQQQ", 2, 6, dynamic_at, dynamic_at, dynamic_at, len(dynamic), len(dynamic), 8)
     content = header + load + pointer + symbols + table + names
     return content.ljust(dynamic_at, b"\0") + dynamic
+
+
+def main(wheels: list[Path]) -> None:
+    """Write NAMES."""
+    wheels.sort(key=lambda wheel: [int(part) for part in _version(wheel).split(".")])
+    versions = ", ".join(map(_version, wheels))
+    lines = type_stub([declared(wheel) for wheel in wheels])
+    NAMES.write_text("\n".join([f"# Written by tensorrt_bindings.py of versions {versions}.", *lines]) + "\n")
+
+
+if __name__ == "__main__":
+    main([Path(argument) for argument in sys.argv[1:]])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dcfm_ros.deploy.engine_cache import EngineCache, EngineKey, default_folder
 
-KEY = EngineKey("00ff", (64, 96), "10.3.0", "Orin", "8.7", 16, "fp16", 1 << 30)
+KEY = EngineKey("00ff", (64, 96), "10.3.0", "Orin", "8.7", 16, 1 << 30)
 OTHERS: dict[str, Any] = {
     "graph_sha256": "00fe",
     "size": (96, 64),
@@ -22,7 +22,6 @@ OTHERS: dict[str, Any] = {
     "gpu": "Thor",
     "compute_capability": "8.6",
     "multiprocessors": 8,
-    "precision": "fp32",
     "workspace_bytes": 1 << 29,
 }
 
@@ -66,7 +65,7 @@ def test_whatever_is_cut_off_or_flipped_is_found(
 
 def test_an_engine_under_another_ones_name_is_found(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
-    other = replace(KEY, precision="fp32")
+    other = replace(KEY, size=(32, 64))
     cache.store(other, b"engine")
     cache.path(other).rename(cache.path(KEY))
     assert cache.load(KEY) is None

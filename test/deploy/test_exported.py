@@ -57,7 +57,7 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"format": 1}, "has format 1; this version reads format 2"),
+        ({"format": 1}, "has format 1; this version reads format 3"),
         ({"kind": "coreml"}, "kind is 'coreml'; expected one of onnx, openvino, tensorrt"),
         ({"precision": "int4"}, "precision is 'int4'"),
         ({"size": [64]}, "size is"),

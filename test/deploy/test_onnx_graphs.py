@@ -10,11 +10,12 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from onnx.reference import ReferenceEvaluator
 
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
 from dcfm_ros.deploy.parts import Parts, inference_parts
 from dcfm_ros.imaging.motion import Motion
-from dcfm_ros.model import create_model
+from dcfm_ros.model import DCFM, create_model
 
 IDS_SIZE = (150, 203)  # more than a band of rows, and no multiple of one
 # Places of the common feature that 2, 3 and 6 bins do not divide, and sizes above and below that of the export.
@@ -36,13 +37,21 @@ class Network:
         return session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
 
 
-def made(name: str, size: tuple[int, int] | None = None) -> Network:
+def weighted(name: str) -> DCFM:
     torch.manual_seed(4)
     model = create_model(name)
     with torch.no_grad():  # random weights give nearly equal logits: larger ones make clear winners
         model.head[-1].weight.mul_(50)
-    graphs = onnx_graphs(model, size, IDS_SIZE, joined=True)
-    return Network(graphs, inference_parts(model))
+    return model
+
+
+def graphs_of(model: DCFM, size: tuple[int, int] | None = None) -> dict[str, bytes]:
+    return onnx_graphs(model, size, IDS_SIZE, joined=True)
+
+
+def made(name: str, size: tuple[int, int] | None = None) -> Network:
+    model = weighted(name)
+    return Network(graphs_of(model, size), inference_parts(model))
 
 
 @pytest.fixture(scope="module")
@@ -146,16 +155,59 @@ def test_graphs_of_one_size_hold_it() -> None:
         assert tuple(dim.dim_value for dim in shape.dim) == tuple(tensor.shape)
 
 
+@pytest.fixture(scope="module")
+def halves(networks: dict[str, Network]) -> dict[str, Network]:
+    """The same in float16, and the parts in float32."""
+    return {name: Network(graphs_of(weighted(name).half()), network.parts) for name, network in networks.items()}
+
+
 @torch.inference_mode()
-def test_a_model_in_half_precision_gives_half_the_bytes_and_the_same_function(networks: dict[str, Network]) -> None:
-    torch.manual_seed(4)
-    model = create_model("camvid_mitb0").half()
-    half = Network(onnx_graphs(model), networks["camvid_mitb0"].parts)
-    image, shallow, _ = inputs_of(half.parts, (64, 96))
-    (found,) = half.run("shallow", image=image)
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("largest", [1.0, 3000.0], ids=["small", "squares beyond float16"])
+def test_graphs_in_float16_give_the_logits_of_float32(
+    networks: dict[str, Network], halves: dict[str, Network], name: str, largest: float
+) -> None:
+    """By what `dcfm export` allows, in ONNX Runtime and in one that computes all in the types of the graph."""
+    half, parts = halves[name], networks[name].parts
+    image, shallow, common = inputs_of(parts, SIZES[name][0])
+    expected = parts.logits(common, shallow)[0].numpy()
+    (own,) = half.run("shallow", image=image)
+    assert own.dtype == np.float16
+    keyframe = half.run("keyframe", image=image)
+    assert keyframe[0].dtype == np.float16
+    assert_agrees(keyframe[1], expected)
+    big = (shallow * (largest / shallow.abs().max())).half()
+    inputs = {"common": common.half(), "shallow": big}
+    assert_agrees(half.run("logits", **inputs)[0], expected)
+    exact = ReferenceEvaluator(onnx.load_from_string(half.graphs["logits"]))
+    (found,) = exact.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    assert_agrees(found, expected)
+
+
+def assert_agrees(found: np.ndarray, expected: np.ndarray) -> None:
+    """Half precision's logits, (1, classes, h, w)."""
     assert found.dtype == np.float16
-    np.testing.assert_allclose(found.astype(np.float32), shallow.numpy(), rtol=0.02, atol=0.02)
-    assert len(half.graphs["common"]) < 0.6 * len(networks["camvid_mitb0"].graphs["common"])
+    assert np.abs(found[0].astype(np.float32) - expected).max() <= 0.02 * np.abs(expected).max()
+    assert (found[0].argmax(0) == expected.argmax(0)).mean() >= 0.995
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_norms_in_float16_graphs_are_in_float32(halves: dict[str, Network], name: str) -> None:
+    norms = dict.fromkeys(halves[name].graphs, 0)
+    for part, content in halves[name].graphs.items():
+        graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(content), check_type=True).graph
+        types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input)}
+        for node in graph.node:
+            if node.op_type == "ReduceL2":
+                assert types[node.input[0]] == types[node.output[0]] == onnx.TensorProto.FLOAT
+                norms[part] += 1
+    expected = {"shallow": 0, "common": 1, "logits": 2, "align": 0, "change": 2, "decide": 2}
+    assert norms == expected | {"keyframe": 3, "reused": 2, "moved": 2}
+
+
+def test_float16_takes_half_the_bytes(networks: dict[str, Network], halves: dict[str, Network]) -> None:
+    sizes = [len(of["camvid_mitb0"].graphs["common"]) for of in (halves, networks)]
+    assert sizes[0] < 0.6 * sizes[1]
 
 
 def test_the_model_is_left_as_it_is() -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from dcfm_ros.datasets.dataset import Clip, Dataset
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.model import model_config
+from dcfm_ros.streaming import StreamOptions
+from dcfm_ros.streaming.options import Mode
 
 SIZE = (8, 12)
 
@@ -89,3 +91,8 @@ class Random(Drawn):
 def video(*classes: int) -> dict[int, int]:
     """A clip of frames 0, 1, 2, ..."""
     return dict(enumerate(classes))
+
+
+def options(mode: Mode = "causal", interval: int = 5) -> StreamOptions:
+    """Features stay where they are: these networks have no `align`."""
+    return StreamOptions(mode=mode, align="none", keyframe_interval=interval)

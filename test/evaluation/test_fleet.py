@@ -80,9 +80,10 @@ def test_a_second_run_passes_over_what_is_done_and_goes_on_with_the_rest(job: Ca
     done(first, threads=2)
     second = [job("a"), job("b"), replace(job("c"), made_of={"what": ["other"]})]
     assert [outcome.state for outcome in done(second, threads=1)] == ["done before", "done", "done"]
-    assert calls(second[0]) == ["--threads 2"]
-    assert calls(second[1]) == ["--threads 2", "--resume --threads 2"]  # as begun, for its masks to be of one kind
-    assert calls(second[2]) == ["--threads 2", "--resume --threads 1"]
+    assert calls(second[0]) == ["--num-threads 2"]
+    # What was begun goes on as begun, for its masks to be of one kind.
+    assert calls(second[1]) == ["--num-threads 2", "--resume --num-threads 2"]
+    assert calls(second[2]) == ["--num-threads 2", "--resume --num-threads 1"]
     assert [outcome.state for outcome in done(second)] == ["done before"] * 3
 
 
@@ -112,4 +113,4 @@ def test_an_interrupt_lets_jobs_end_themselves_and_begins_no_others(job: Callabl
     assert not jobs[2].folder.exists()
     jobs = [job("a"), job("b"), job("c")]
     assert [outcome.state for outcome in done(jobs)] == ["done"] * 3
-    assert calls(jobs[0]) == ["--threads 1", "--resume --threads 1"]
+    assert calls(jobs[0]) == ["--num-threads 1", "--resume --num-threads 1"]

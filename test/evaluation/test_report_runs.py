@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 import pytest
-from drawn_clips import Drawn, Mixed, Random, Stale, video
+from drawn_clips import Drawn, Mixed, Random, Stale, options, video
 
 from dcfm_ros.evaluation.report.document import document, run_points
 from dcfm_ros.evaluation.report.frames import FULL
@@ -17,15 +17,15 @@ from dcfm_ros.evaluation.report.runs import Measured, run_in_step
 from dcfm_ros.evaluation.report.sources import DatasetSource
 from dcfm_ros.evaluation.runs import evaluate
 from dcfm_ros.imaging.labels import CAMVID
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
-from dcfm_ros.streaming.segmenter import Mode
+from dcfm_ros.streaming import StreamSegmenter
+from dcfm_ros.streaming.options import Mode
 
 NAMES = CAMVID.names
 
 
 def measured(backend: Stale, dataset: Drawn, *intervals: int, mode: Mode = "causal") -> Measured:
     """The runs at these intervals; the first is shown."""
-    streams = {f"K={k}": StreamSegmenter(backend, FixedInterval(k), mode) for k in intervals}
+    streams = {f"K={k}": StreamSegmenter(backend, options(mode, interval=k)) for k in intervals}
     return run_in_step(backend, DatasetSource(dataset), streams, f"K={intervals[0]}")
 
 
@@ -52,7 +52,7 @@ def test_scores_are_those_of_evaluate(mode: Mode) -> None:
     dataset = Random({0: 0, **dict.fromkeys(range(2, 22), 0)})
     if mode == "bidirectional":  # whose phase `evaluate` shifts from stream to stream
         dataset = Random(video(*range(20)))
-    expected = evaluate(Mixed(), dataset, mode, keyframe_interval=3)
+    expected = evaluate(Mixed(), dataset, options(mode, interval=3))
     outcome = measured(Mixed(), dataset, 3, mode=mode)
     found = scores(outcome.runs["K=3"], NAMES)
     assert found["miou"] == pytest.approx(expected.miou, abs=1e-12)
@@ -66,7 +66,7 @@ def test_scores_are_those_of_evaluate(mode: Mode) -> None:
 
 def test_without_labels_consistency_is_that_of_the_full_network() -> None:
     dataset = Random(video(*range(12)), labelled=[])
-    expected = evaluate(Mixed(), dataset, keyframe_interval=3, against="full")
+    expected = evaluate(Mixed(), dataset, options(interval=3), against="full")
     outcome = measured(Mixed(), dataset, 3)
     assert (outcome.mvc8, outcome.mvc16) == (expected.mvc8, None)
     found = scores(outcome.runs["K=3"], NAMES)

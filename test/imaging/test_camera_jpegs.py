@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dcfm_ros.imaging import EncodingError, decode_compressed, decode_frame, to_rgb
+from dcfm_ros.imaging.compressed import decode_compressed
+from dcfm_ros.imaging.encodings import EncodingError, decode_frame, to_rgb
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_ros.imaging import CAMVID, UNLABELLED, LabelSet
 from dcfm_ros.imaging.class_map import ClassMap
+from dcfm_ros.imaging.labels import CAMVID, UNLABELLED, LabelSet
 
 EVERY_ID = np.arange(256, dtype=np.uint8).reshape(8, 32)
 ABC = LabelSet(("a", "b", "c"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))

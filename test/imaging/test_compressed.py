@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcfm_ros.imaging import EncodingError, decode_compressed, encode_jpeg, encode_png, to_rgb
+from dcfm_ros.imaging.compressed import decode_compressed, encode_jpeg, encode_png
+from dcfm_ros.imaging.encodings import EncodingError, to_rgb
 from dcfm_ros.imaging.masks import check_mask
 
 SMOOTH = cv2.GaussianBlur(np.random.default_rng(3).integers(0, 256, (24, 40, 3), np.uint8), (0, 0), 4)

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcfm_ros.imaging import SUPPORTED_ENCODINGS, EncodingError, Frame, decode_frame, to_rgb
+from dcfm_ros.imaging.encodings import SUPPORTED_ENCODINGS, EncodingError, decode_frame, to_rgb
+from dcfm_ros.imaging.frame import Frame
 
 VIEWS = {"mono8": 1, "8UC1": 1, "rgb8": 3, "bgr8": 3, "8UC3": 3, "rgba8": 4, "bgra8": 4}
 BAYER = {"bayer_rggb8": "rggb", "bayer_bggr8": "bggr", "bayer_gbrg8": "gbrg", "bayer_grbg8": "grbg"}

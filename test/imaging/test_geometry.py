@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dcfm_ros.imaging import Frame, mask_to_size, network_size, resize_to_network, to_rgb
-from dcfm_ros.imaging.frame import ChannelOrder
+from dcfm_ros.imaging.encodings import to_rgb
+from dcfm_ros.imaging.frame import ChannelOrder, Frame
+from dcfm_ros.imaging.geometry import mask_to_size, network_size, resize_to_network
 
 CHANNELS: dict[ChannelOrder, int] = {"mono": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 SIDES = st.integers(64, 4096)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_ros.imaging import CAMVID, CITYSCAPES, UNLABELLED, VSPW, LabelSet, load_labels
+from dcfm_ros.imaging.labels import CAMVID, CITYSCAPES, UNLABELLED, VSPW, LabelSet, load_labels
 
 COLORS = st.tuples(*[st.integers(0, 255)] * 3)
 LABEL_SETS = st.lists(st.tuples(st.text(min_size=1), COLORS), min_size=1, max_size=255, unique_by=lambda x: x[0]).map(
@@ -153,3 +155,10 @@ def test_a_file_of_labels_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"binary\.yaml: 'utf-8' codec"):
         load_labels(tmp_path / "binary.yaml")
+
+
+def test_labels_work_without_opencv() -> None:
+    script = "import sys; sys.modules['cv2'] = None; import dcfm_ros.imaging.frame, dcfm_ros.imaging.labels as it; " \
+        "print(len(it.CAMVID))"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "11"), done.stderr

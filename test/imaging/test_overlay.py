@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dcfm_ros.imaging import CAMVID, UNLABELLED, Frame, LabelSet, colorize
-from dcfm_ros.imaging.overlay import overlay
+from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.labels import CAMVID, UNLABELLED, LabelSet
+from dcfm_ros.imaging.overlay import colorize, overlay
 
 LABELS = LabelSet(("road", "sky"), ((200, 100, 0), (0, 50, 250)))
 MASK = np.array([[0, 1, UNLABELLED], [7, 0, 1]], np.uint8)

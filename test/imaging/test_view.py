@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcfm_ros.imaging import UNLABELLED, Frame, LabelSet, encode_jpeg, encode_png, mask_to_size
 from dcfm_ros.imaging.class_map import ClassMap
+from dcfm_ros.imaging.compressed import encode_jpeg, encode_png
+from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.geometry import mask_to_size
+from dcfm_ros.imaging.labels import UNLABELLED, LabelSet
 from dcfm_ros.imaging.view import View, load_ignore_mask
 
 SIDES = st.integers(1, 12)

@@ -124,20 +124,6 @@ def test_only_the_first_shallow_channels_are_fused_after_all_were_normalised() -
 
 
 @torch.inference_mode()
-def test_addition_moves_the_common_feature_by_the_shallow_one() -> None:
-    model = DCFM(replace(network("camvid_resnet18").config, fusion="add"))
-    shallow = model.encode_shallow(image(64, 96))
-    common = model.encode_common(shallow)
-    nn.init.zeros_(model.fusion.conv.weight)
-    nn.init.zeros_(model.fusion.conv.bias)
-    torch.testing.assert_close(model.fused_feature(common, shallow), common)
-    nn.init.ones_(model.fusion.conv.weight)
-    read = model.fusion.independent(shallow, common.shape[-2:], resize_first=False)
-    expected = F.normalize(common + read.sum(1, keepdim=True), dim=1)
-    torch.testing.assert_close(model.fused_feature(common, shallow), expected)
-
-
-@torch.inference_mode()
 def test_folding_batch_norm_keeps_the_function(model: DCFM) -> None:
     folded = DCFM(model.config)
     folded.load_state_dict(model.state_dict())

@@ -9,6 +9,7 @@ from imagenet_files import install
 from weights_checks import refusal
 
 from dcfm_ros.model.installed import initial_weights
+from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 NAME = "made-up-lite0-model"
 FILE = "made_up_lite0_model/models/lite0-1234.pth"
@@ -35,6 +36,10 @@ def test_a_file_under_the_folder_goes_before_a_package(site: Path, tmp_path: Pat
     install(site, NAME, {FILE: b"weights"})
     (tmp_path / NAME).write_bytes(b"mine")
     assert initial_weights(NAME, tmp_path) == tmp_path / NAME
+
+
+def test_the_weights_that_ship_have_a_name(tmp_path: Path) -> None:
+    assert initial_weights("shipped", tmp_path) == DEFAULT_WEIGHTS
 
 
 def test_a_package_that_is_not_installed_is_refused_with_the_line_that_installs_it(site: Path, tmp_path: Path) -> None:

@@ -102,7 +102,6 @@ def test_each_size_is_a_backbone_of_own_configurations(size: str) -> None:
     [
         ("efficientnet_lite0", "fine", 0, 96, (16, 24)),  # no width: as wide as F_co
         ("efficientnet_lite0", "ffm", 64, 96, (8, 12)),
-        ("efficientnet_lite0", "add", 64, 96, (8, 12)),
         ("resnet18", "fine", 24, 24, (16, 24)),
     ],
 )
@@ -130,7 +129,7 @@ def test_more_shallow_channels_than_the_expansion_has_are_refused() -> None:
         ("fused_width", 4097, "fused_width is 4097; expected 0 to 4096"),
         ("fused_width", True, "fused_width is True; expected 0 to 4096"),
         ("fused_width", 64.0, "fused_width is 64.0; expected 0 to 4096"),
-        ("fusion", "coarse", "fusion is 'coarse'; expected one of ffm, fine, add"),
+        ("fusion", "coarse", "fusion is 'coarse'; expected one of ffm, fine"),
         ("backbone", "efficientnet_lite3", "backbone is 'efficientnet_lite3'; expected one of .*efficientnet_lite2"),
         ("input_size", (24, 480), "expected a height and a width of at least 32"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 from node_in_process import pixels
 from node_process import Camera, NodeProcess, own_domain, running
 
+from dcfm_ros import __version__
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.imaging.overlay import colorize
 from dcfm_ros.node.segmentation_node import main
+from dcfm_ros.processes import start
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -27,6 +30,7 @@ def test_a_node_segments_until_a_signal_ends_it_without_a_trace(
         assert node.stop(how) == 0, node.output
         assert time.monotonic() - began < 10
         assert "Traceback" not in node.output
+        assert f"dcfm_ros {__version__}" in node.output
 
 
 def check_an_answer(camera: Camera) -> None:
@@ -53,7 +57,7 @@ def check_an_answer(camera: Camera) -> None:
         ("keyframe_interval:=0", "keyframe_interval is 0; expected 1 to 1000"),
         ("mode:=sideways", "mode is 'sideways'; expected one of causal, full"),
         ("device:=cuda:7", "cuda:7"),
-        ("input_size:=[61, 96]", "(61, 96); expected positive multiples of 8"),
+        ("input_size:=[61, 96]", "(61, 96); expected positive multiples of 32"),
         ("keyframe_interval:=often", "keyframe_interval"),
     ],
     ids=["weights", "range", "choice", "device", "size", "type"],
@@ -97,3 +101,38 @@ def test_ctrl_c_while_starting_leaves_no_traceback(ros_environment: dict[str, st
     except subprocess.TimeoutExpired:
         pytest.fail(node.output)
     assert "Traceback" not in node.output
+
+
+_PREPARES_FOR_EVER = """
+import sys, threading
+from dcfm_ros.node import segmentation_node
+from dcfm_ros.node.engine import Engine
+
+cancelled = threading.Event()
+Engine.prepare = lambda engine: print("preparing", flush=True) or cancelled.wait()
+Engine.cancel = lambda engine: cancelled.set()
+sys.exit(segmentation_node.main())
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_engine_is_made_ready_ends_the_node_as_it_should(
+    ros_environment: dict[str, str], tmp_path: Path, how: signal.Signals
+) -> None:
+    environment = ros_environment | {"ROS_DOMAIN_ID": str(own_domain())}
+    with (tmp_path / "log").open("w") as log:
+        node = start([sys.executable, "-c", _PREPARES_FOR_EVER], environment, stdout=log, stderr=subprocess.STDOUT)
+    said = (tmp_path / "log").read_text
+    try:
+        while "preparing" not in said():
+            assert node.poll() is None, said()
+            time.sleep(0.05)
+        node.send_signal(how)
+        assert node.wait(30) == 0, said()
+    finally:
+        node.kill()
+        node.wait()
+    if how == signal.SIGTERM:  # SIGINT also interrupts Python itself
+        assert "the node is shutting down while it is being configured" in said()
+    assert "cannot be" not in said()
+    assert "Traceback" not in said()

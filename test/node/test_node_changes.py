@@ -18,13 +18,9 @@ from dcfm_ros.node.messages import stamp_ns
 from dcfm_ros.node.parameter_table import PARAMETERS
 
 CHANGES: dict[str, Any] = {
-    "schedule_measure": "motion",
     "schedule_threshold": 0.5,
-    "schedule_budget_ms": 50.0,
-    "schedule_budget_statistic": "p95",
-    "schedule_costs_ms": [40.0, 10.0],
     "schedule_min_interval": 2,
-    "schedule_max_age": 1.0,
+    "schedule_max_age_s": 1.0,
     "keyframe_interval": 2,
     "schedule": "adaptive",
     "output_size": [3, 4],
@@ -142,7 +138,7 @@ def test_a_frame_is_measured_and_decided_by_one_schedule(
         image = node.picture(3)
         node.send(image)
         node.wait(backend.is_there.is_set, "the frame to be measured")
-        assert node.set_parameter("schedule_measure", "motion").successful
+        assert node.set_parameter("schedule", "fixed").successful
         backend.gate.set()
         answer_to(image, masks, node)
         node.answered(lambda: node.picture(4), [masks])

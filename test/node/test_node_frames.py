@@ -22,6 +22,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
+from dcfm_ros import __version__
 from dcfm_ros.model import create_model, save_weights
 from dcfm_ros.streaming.timing import Timing, read_timing
 
@@ -200,6 +201,7 @@ def test_diagnostics_are_ok_while_frames_flow_and_warn_when_none_come(stream: St
     stream.rig.wait(is_healthy, "no warning")
     values = {pair.key: pair.value for pair in told[-1].status[0].values}
     assert {"keyframe_p50_ms", "other_frame_p99_ms", "device", "input_age_s"} <= values.keys()
+    assert values["version"] == __version__
     assert float(values["rate_hz"]) > 1
     stream.rig.wait(lambda: told[-1].status[0].level == DiagnosticStatus.WARN, "a warning")
     assert told[-1].status[0].message == "no image in the last second"

@@ -145,7 +145,7 @@ def test_without_autostart_a_lost_engine_is_left_to_the_manager(
     with rig(monkeypatch, ros_environment, {"autostart": False}, Failing) as node:
         assert node.node.start()
         send_until_it_is_not_active(node)
-        assert node.node._retry is None
+        assert not node.node._autostart.is_due
 
 
 def test_a_hundred_round_trips_leave_no_threads_and_no_open_files(

@@ -25,6 +25,7 @@ from rcl_interfaces.srv import (
     SetParameters,
     SetParametersAtomically,
 )
+from rclpy.parameter import Parameter as RosParameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
@@ -104,9 +105,9 @@ def test_another_try_of_a_lost_engine_leaves_a_node_alone_that_a_manager_shut_do
     assert ready.node.start()
     ready.node._on_broken("the device is lost")
     ready.wait(lambda: ready.state == "unconfigured", "the node to give up")
+    assert ready.node._autostart.is_due
     assert change(ready, UNCONFIGURED_SHUTDOWN)
-    retry = ready.node._retry
-    ready.wait(lambda: not any(timer is retry for timer in ready.node.timers), "the other try")
+    assert not ready.node._autostart.is_due
     assert state_told(ready) == "finalized"
 
 
@@ -114,17 +115,19 @@ def test_another_try_of_a_lost_engine_leaves_a_node_alone_that_a_manager_took_ov
     assert ready.node.start()
     ready.node._on_broken("the device is lost")
     ready.wait(lambda: ready.state == "unconfigured", "the node to give up")
-    retry = ready.node._retry
+    assert ready.node._autostart.is_due
     assert change(ready, CONFIGURE)
     assert change(ready, CLEANUP)
-    assert not any(timer is retry for timer in ready.node.timers)
+    assert not ready.node._autostart.is_due
     assert state_told(ready) == "unconfigured"
 
 
+@pytest.mark.parametrize("error", [KeyError("a library's own"), SystemExit("a library's own")])
 @pytest.mark.parametrize(
     ("broken", "before", "request_id", "state"),
     [
         ("_begin", (), CONFIGURE, "unconfigured"),
+        ("create_subscription", (CONFIGURE,), ACTIVATE, "unconfigured"),
         ("_stop_receiving", (CONFIGURE, ACTIVATE), DEACTIVATE, "finalized"),
         ("_free", (CONFIGURE,), INACTIVE_SHUTDOWN, "finalized"),
     ],
@@ -137,9 +140,10 @@ def test_whatever_ends_a_transition_is_logged(
     before: tuple[int, ...],
     request_id: int,
     state: str,
+    error: BaseException,
 ) -> None:
-    def fail(*arguments: Any) -> None:
-        raise KeyError("a library's own")
+    def fail(*arguments: Any, **others: Any) -> None:
+        raise error
 
     assert all(change(ready, number) for number in before)
     with monkeypatch.context() as patch:
@@ -147,6 +151,16 @@ def test_whatever_ends_a_transition_is_logged(
         change(ready, request_id)
     assert "a library's own" in capfd.readouterr().err
     assert (ready.state, state_told(ready)) == (state, state)
+
+
+def test_each_parameter_of_a_request_has_an_answer_of_its_own(ready: Rig) -> None:
+    unknown, valid = Parameter(name="no_such_parameter"), RosParameter("min_confidence", value=0.5).to_parameter_msg()
+    results = ready.call(
+        SetParameters, "/segmentation/set_parameters", parameters=[of_type(77), unknown, of_type(10), valid]
+    ).results
+    assert [result.successful for result in results] == [False, False, False, True]
+    assert all(result.reason for result in results[:3])
+    assert ready.node.get_parameter("min_confidence").value == 0.5
 
 
 def test_a_process_lives_on_after_requests_and_messages_that_raise(

@@ -229,3 +229,41 @@ def test_own_names_and_colours_come_from_a_file(
                 assert json.loads(message.data) == own
             else:
                 assert "2 classes; expected the 11" in node.status(lambda s: "configured" in s.message)[1]
+
+
+def test_a_topic_that_nobody_publishes_is_told_with_those_that_are_there(
+    monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    cameras = ["front", "left", "rear"]
+    with rig(
+        monkeypatch, ros_environment, {"cameras": cameras}, arguments=("--ros-args", "-r", "left/image:=/lefd")
+    ) as node:
+        node.advertise(Image, "/front/image")
+        node.advertise(CompressedImage, "/left/image/compressed")
+        node.advertise(String, "/chatter")
+        capfd.readouterr()
+        assert node.node.start()
+        said = ""
+
+        def told() -> bool:
+            nonlocal said
+            said += capfd.readouterr().err
+            return "nobody publishes /rear/image" in said
+
+        node.wait(told, "a line about the topic")
+        there = "/front/image (sensor_msgs/msg/Image), /left/image/compressed (sensor_msgs/msg/CompressedImage)"
+        for topic in ("/lefd", "/rear/image"):
+            assert f"nobody publishes {topic} (sensor_msgs/msg/Image); the image topics are {there}\n" in said
+        assert "nobody publishes /front/image" not in said
+
+
+def test_where_there_is_no_image_at_all_that_is_said(ready: Rig, capfd: pytest.CaptureFixture[str]) -> None:
+    line = "nobody publishes /image (sensor_msgs/msg/Image); there is no image topic\n"
+    ready.wait(lambda: line in capfd.readouterr().err, "a line about the topic")
+    assert ready.node._silence is None
+
+
+def test_a_node_that_is_paused_says_nothing_of_its_topics(ready: Rig) -> None:
+    assert ready.node._silence is not None
+    ready.node.trigger_deactivate()
+    assert ready.node._silence is None

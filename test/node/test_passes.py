@@ -19,7 +19,7 @@ from node_process import own_domain
 from dcfm_ros.cli.passes import PassError, Source, run_pass
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.recordings.writers import BagWriter
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 
 FRAMES = 12
@@ -48,7 +48,7 @@ def test_a_lossless_pass_gives_the_masks_of_the_segmenter_byte_for_byte(drive: S
     result = run_pass(drive, tmp_path, "test", parameters, lossless=True, pictures=True)
 
     backend = create_backend(name="torch", num_threads=1)
-    segmenter = StreamSegmenter(backend, FixedInterval(4), input_size=(64, 96), align="flow")
+    segmenter = StreamSegmenter(backend, StreamOptions(keyframe_interval=4, input_size=(64, 96)))
     frames = StreetDrive(StreetConfig(seed=3, frames=FRAMES, height=90, width=120, rate_hz=15))
     for index, frame in enumerate(frames):
         mask = cv2.imread(str(tmp_path / "masks" / f"{index:06d}.png"), cv2.IMREAD_UNCHANGED)

@@ -72,7 +72,7 @@ def test_masks_are_those_of_segment_at_any_rate(
     bag: Path,
     tmp_path: Path,
 ) -> None:
-    network = [*with_small_network(tmp_path), "--device", "cpu", "--threads", "1"]
+    network = [*with_small_network(tmp_path), "--device", "cpu", "--num-threads", "1"]
     done = called("segment", str(bag), "--output", str(tmp_path / "out"), "--save", "masks", *network)
     assert done.returncode == 0, done.stderr
     files = sorted((tmp_path / "out" / "masks").iterdir())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dcfm_ros.imaging import Frame
+from dcfm_ros.imaging.frame import Frame
 
 READ_AND_CLOSE = """
 import sys, threading

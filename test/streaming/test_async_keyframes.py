@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from fake_backend import FakeBackend, frame
+from fake_backend import FakeBackend, frame, stream_of
 
 from dcfm_ros.streaming import FixedInterval, Segmentation, StreamSegmenter
 from dcfm_ros.streaming.keyframes import KeyframeWorker
@@ -18,12 +18,12 @@ def in_use(results: Sequence[Segmentation]) -> list[int]:
 
 
 def live(backend: FakeBackend, interval: int = 2) -> StreamSegmenter:
-    return StreamSegmenter(backend, FixedInterval(interval), keyframe_mode="async")
+    return stream_of(backend, FixedInterval(interval), keyframe_mode="async")
 
 
 def wait_until_idle(segmenter: StreamSegmenter) -> None:
-    assert segmenter._worker is not None
-    segmenter._worker.wait()
+    assert segmenter._keyframes._worker is not None
+    segmenter._keyframes._worker.wait()
 
 
 def test_the_stream_goes_on_with_the_last_feature_until_the_new_one_is_there() -> None:
@@ -65,7 +65,7 @@ def test_the_first_keyframe_of_a_stream_is_waited_for_and_the_others_have_a_thre
 def test_a_keyframe_is_never_started_while_one_runs() -> None:
     backend = FakeBackend()
     worker = KeyframeWorker(backend)
-    one, other = (StreamSegmenter(backend, FixedInterval(1), keyframe_mode="async", worker=worker) for _ in range(2))
+    one, other = (stream_of(backend, FixedInterval(1), keyframe_mode="async", worker=worker) for _ in range(2))
     one.push(frame(0)), other.push(frame(10))
     assert one.push(frame(1))[0].reason == "interval"
     assert other.push(frame(11))[0].reason == "keyframe under way"
@@ -82,7 +82,7 @@ def test_a_replay_swaps_a_fixed_number_of_frames_later() -> None:
     def masks() -> tuple[list[int], list[str]]:
         backend = FakeBackend()
         backend.let_through.set()
-        segmenter = StreamSegmenter(backend, FixedInterval(4), keyframe_mode="async", swap_after=2)
+        segmenter = stream_of(backend, FixedInterval(4), keyframe_mode="async", swap_after=2)
         results = [segmenter.push(frame(value))[0] for value in range(12)]
         segmenter.close()
         return in_use(results), [result.reason for result in results]
@@ -107,7 +107,7 @@ def test_a_replay_follows_what_a_live_run_did() -> None:
 
     other = FakeBackend()
     other.let_through.set()
-    replay = StreamSegmenter(other, Recorded.of(recorded), keyframe_mode="async")
+    replay = stream_of(other, Recorded.of(recorded), keyframe_mode="async")
     again = [replay.push(frame(value))[0] for value in range(10)]
     replay.close()
     assert in_use(again) == in_use(recorded)
@@ -160,7 +160,7 @@ def test_a_new_stream_does_not_take_the_old_ones_keyframe() -> None:
 def test_warming_up_runs_every_stage_and_begins_no_stream() -> None:
     backend = FakeBackend()
     backend.let_through.set()
-    segmenter = StreamSegmenter(backend, FixedInterval(2), align="flow", keyframe_mode="async")
+    segmenter = stream_of(backend, FixedInterval(2), align="flow", keyframe_mode="async")
     segmenter.warm_up(30, 40)
     assert {call.split()[0] for call in backend.calls} == {"shallow", "common", "align", "decide"}
     assert len(backend.threads) == 1
@@ -171,9 +171,9 @@ def test_warming_up_runs_every_stage_and_begins_no_stream() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="keyframe_mode is 'later'; expected one of sync, async"):
-        StreamSegmenter(FakeBackend(), keyframe_mode="later")  # type: ignore[arg-type]
+        stream_of(FakeBackend(), keyframe_mode="later")
     for mode in ("full", "bidirectional"):
         with pytest.raises(ValueError, match=f"keyframe_mode is 'async' in mode '{mode}'; expected mode 'causal'"):
-            StreamSegmenter(FakeBackend(), mode=mode, keyframe_mode="async")
+            stream_of(FakeBackend(), mode=mode, keyframe_mode="async")
     with pytest.raises(ValueError, match="swap_after is -1"):
-        StreamSegmenter(FakeBackend(), keyframe_mode="async", swap_after=-1)
+        stream_of(FakeBackend(), keyframe_mode="async", swap_after=-1)

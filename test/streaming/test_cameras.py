@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 
 import pytest
-from fake_backend import FakeBackend, frame
+from fake_backend import FakeBackend, frame, stream_of
 
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter, create_schedule
-from dcfm_ros.streaming.cameras import CameraGroup, NewestFrames
-from dcfm_ros.streaming.schedules import InTurn, Recorded
+from dcfm_ros.streaming import FixedInterval
+from dcfm_ros.streaming.cameras import CameraGroup
+from dcfm_ros.streaming.schedules import Recorded
 
 NAMES = ("front", "left", "right")
 
 
-def group(backend: FakeBackend, interval: int = 5, batch: bool = False, count: int = 3) -> CameraGroup:
-    return CameraGroup({name: StreamSegmenter(backend, FixedInterval(interval)) for name in NAMES[:count]}, batch)
+def group(backend: FakeBackend, interval: int = 5) -> CameraGroup:
+    return CameraGroup({name: stream_of(backend, FixedInterval(interval)) for name in NAMES})
 
 
 def values(number: int) -> dict[str, int]:
@@ -53,30 +52,15 @@ def test_a_keyframe_that_waits_says_why_and_comes_first_in_the_next_round() -> N
     assert [third[name][0].reason for name in NAMES] == ["reused", "interval", "another camera's turn"]
 
 
-def test_more_keyframes_a_round_can_be_allowed() -> None:
-    backend = FakeBackend()
-    cameras = CameraGroup({name: StreamSegmenter(backend, FixedInterval(2)) for name in NAMES}, keyframes_a_round=2)
-    assert [len(names) for names in keyframes(cameras, 6)] == [3, 0, 2, 1, 2, 1]
-
-
 def test_a_recorded_run_is_followed_whatever_the_turns() -> None:
     live = group(FakeBackend(), interval=3)
     rounds = [live.push({name: frame(v) for name, v in values(n).items()}).results for n in range(8)]
     backend = FakeBackend()
     records = {name: Recorded.of(results[name][0] for results in rounds) for name in NAMES}
-    replay = CameraGroup({name: StreamSegmenter(backend, record) for name, record in records.items()})
+    replay = CameraGroup({name: stream_of(backend, record) for name, record in records.items()})
     again = keyframes(replay, 8)
     assert again == [{n for n, (result,) in results.items() if result.is_keyframe} for results in rounds]
     assert again[3:6] == [{"front"}, {"left"}, {"right"}]
-
-
-def test_frames_that_arrive_together_are_encoded_together_where_sizes_agree() -> None:
-    backend = FakeBackend()
-    cameras = group(backend, batch=True)
-    results = cameras.push({"front": frame(0), "left": frame(1, size=(8, 6)), "right": frame(2)}).results
-    assert backend.batches == [[0, 2], [1]]
-    assert {name: int(result.mask[0, 0]) for name, (result,) in results.items()} == {"front": 0, "left": 1, "right": 2}
-    assert not any(call.startswith("shallow") for call in backend.calls)
 
 
 def test_a_camera_that_fails_fails_alone() -> None:
@@ -101,44 +85,6 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="there are no cameras"):
         CameraGroup({})
     with pytest.raises(ValueError, match="have 2 backends; expected one for all"):
-        CameraGroup({name: StreamSegmenter(FakeBackend()) for name in ("front", "left")})
+        CameraGroup({name: stream_of(FakeBackend()) for name in ("front", "left")})
     with pytest.raises(ValueError, match="there is no camera 'rear'; expected one of front, left, right"):
         group(FakeBackend()).push({"rear": frame(0)})
-    with pytest.raises(ValueError, match="at most 0 keyframes"):
-        InTurn(create_schedule(), 0)
-
-
-# What waits
-
-
-def test_the_newest_frame_of_each_camera_waits_and_the_others_are_counted() -> None:
-    slots = NewestFrames()
-    for value in range(5):
-        slots.put("front", frame(value))
-    slots.put("left", frame(9))
-    taken = slots.take()
-    assert {name: picture.pixels[0, 0, 0] for name, picture in taken.items()} == {"front": 4, "left": 9}
-    assert slots.dropped["front"] == 4
-    assert slots.dropped["left"] == 0
-    assert slots.take(timeout_s=0) == {}
-
-
-def test_a_fast_camera_does_not_starve_a_slow_one() -> None:
-    slots, processed = NewestFrames(), Counter[str]()
-    for value in range(30):  # one camera sends ten frames for each of the other's
-        for _ in range(10):
-            slots.put("front", frame(value))
-        slots.put("left", frame(value))
-        processed.update(list(slots.take()))
-    assert processed == {"front": 30, "left": 30}
-    assert slots.dropped["front"] == 270
-
-
-def test_taking_waits_for_a_frame() -> None:
-    slots = NewestFrames()
-    taken: list[set[str]] = []
-    thread = threading.Thread(target=lambda: taken.append(set(slots.take(timeout_s=20))))
-    thread.start()
-    slots.put("front", frame(0))
-    thread.join(20)
-    assert taken == [{"front"}]

@@ -10,13 +10,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
+import onnx
 import pytest
 import tensorrt_double
 import torch
 import torch.nn.functional as F
+from click.testing import CliRunner
+from fake_backend import stream_of
 from torch import Tensor
 
+from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.deploy.engine_cache import EngineCache
 from dcfm_ros.deploy.exported import Exported, write_document
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
@@ -24,8 +29,9 @@ from dcfm_ros.deploy.parts import Parts, inference_parts
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import resize_to_network
 from dcfm_ros.model import create_model, load_weights, save_weights
-from dcfm_ros.streaming import FixedInterval, StreamSegmenter
+from dcfm_ros.streaming import FixedInterval
 from dcfm_ros.streaming.backends.base import BackendError
+from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 SIZE = (64, 96)
 IDS_SIZE = (70, 100)
@@ -79,8 +85,11 @@ class HostDevice:
 
 @pytest.fixture(scope="module")
 def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the network that a test names, untrained; of none: those that ship."""
+    if (name := getattr(request, "param", "camvid_resnet18")) == "":
+        return DEFAULT_WEIGHTS
     torch.manual_seed(0)
-    model = create_model(getattr(request, "param", "camvid_resnet18"))
+    model = create_model(name)
     # A classifier of random weights gives nearly equal logits: larger ones make clear winners.
     with torch.no_grad():
         model.head[-1].weight.mul_(50)
@@ -99,19 +108,24 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
     return EngineCache(tmp_path_factory.mktemp("engines"))
 
 
-@pytest.fixture(scope="module")
-def double() -> Iterator[ModuleType]:
-    with tensorrt_double._installed() as module:
+@pytest.fixture(scope="module", params=["10.3.0"])
+def double(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    with tensorrt_double._installed(request.param) as module:
         yield module
 
 
 @pytest.fixture(scope="module")
 def graphs(weights: Path) -> Callable[..., dict[str, bytes]]:
-    """`onnx_graphs` of the weights, made once for each size."""
-    made = lru_cache(lambda size, ids_size, joined: onnx_graphs(load_weights(weights), size, ids_size, joined))
+    """`onnx_graphs` of the weights, made once for each size and precision."""
+
+    @lru_cache
+    def made(half: bool, size: Any, ids_size: Any, joined: bool) -> dict[str, bytes]:
+        model = load_weights(weights)
+        return onnx_graphs(model.half() if half else model, size, ids_size, joined)
 
     def of(model: Any, size: Any, ids_size: Any, joined: bool = False) -> dict[str, bytes]:
-        with_ids = made(size, ids_size or IDS_SIZE, joined)
+        half = model is not None and next(model.parameters()).dtype == torch.float16
+        with_ids = made(half, size, ids_size or IDS_SIZE, joined)
         return {name: graph for name, graph in with_ids.items() if ids_size or name != "decide"}
 
     return of
@@ -181,7 +195,7 @@ def test_masks_of_the_other_kind_of_backbone_are_too(weights: Path, backend: Any
 @torch.inference_mode()
 def check_stream(mode: Any, backend: Any, parts: Parts) -> None:
     pictures = [Frame(each) for each in np.random.default_rng(4).integers(0, 256, (5, *IDS_SIZE, 3), np.uint8)]
-    segmenter = StreamSegmenter(backend, FixedInterval(3), mode, SIZE)
+    segmenter = stream_of(backend, FixedInterval(3), mode=mode, input_size=SIZE)
     results = [result for picture in pictures for result in segmenter.push(picture)] + segmenter.flush()
     shallow = [shallow_of(parts, resize_to_network(picture, SIZE)) for picture in pictures]
     first, second = parts.common(shallow[0]), parts.common(shallow[3])
@@ -215,8 +229,6 @@ def test_features_are_moved_and_compared_as_the_parts_do(backend: Any, parts: Pa
     np.testing.assert_allclose(backend.align(common, grid), moved, atol=1e-5)
     assert backend.change(one, other) == pytest.approx(float(parts.change(one, other)), abs=1e-6)
     assert backend.change(one, one) == pytest.approx(0, abs=1e-6)
-    batch = backend.encode_shallow_batch(images[:2])
-    assert [torch.equal(each, alone) for each, alone in zip(batch, (one, other), strict=True)] == [True, True]
 
 
 def test_a_keyframe_beside_the_stream_is_the_same(backend: Any, images: list[np.ndarray]) -> None:
@@ -252,11 +264,13 @@ def test_what_comes_again_at_the_same_addresses_is_recorded(
     assert (device.num_recorded - before, device.num_replayed) == (1, 4)
 
 
+@pytest.mark.parametrize("weights", ["camvid_resnet18", "camvid_lite0"], indirect=True)
+@pytest.mark.parametrize("double", ["10.3.0", "11.4.0.106"], indirect=True)
 def test_fp16_keeps_features_in_half_precision(
-    create: Callable[..., Any], parts: Parts, images: list[np.ndarray]
+    create: Callable[..., Any], double: ModuleType, parts: Parts, images: list[np.ndarray]
 ) -> None:
     backend = create(precision="auto")
-    assert backend.description == "tensorrt 10.3.0 fp16 on Orin"
+    assert backend.description == f"tensorrt {double.__version__} fp16 on Orin"
     shallow = backend.encode_shallow(images[0])
     common = backend.encode_common(shallow)
     assert shallow.dtype == common.dtype == torch.float16
@@ -338,6 +352,29 @@ def test_an_exported_folder_gives_the_masks_of_its_weights(
         assert_same_ids(mask, decided(parts, [parts.common(own)], own, wanted))
 
 
+@pytest.mark.parametrize(
+    "weights, precision", [("camvid_lite0", "fp16"), ("", "fp16"), ("", "int8")], indirect=["weights"]
+)
+def test_what_is_exported_for_tensorrt_agrees_with_torch(
+    weights: Path, precision: str, create: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `dcfm export` holds it against torch; nothing else is written."""
+    monkeypatch.setenv("DCFM_ENGINE_CACHE", str(tmp_path / "engines"))
+    how = ["--format", "tensorrt", "--input-size", "128x160", "--ids-size", "90x120", "--precision", precision]
+    if precision == "int8":
+        (tmp_path / "drive").mkdir()
+        for index, frame in enumerate(StreetDrive(StreetConfig(seed=3, frames=4, height=120, width=160))):
+            cv2.imwrite(str(tmp_path / "drive" / f"{index}.png"), frame.pixels[..., ::-1])
+        how += ["--calibrate", str(tmp_path / "drive")]
+    command = importlib.import_module("dcfm_ros.cli.export").command
+    done = CliRunner().invoke(command, [str(weights), *how, "--output", str(tmp_path / "out")], catch_exceptions=False)
+    assert done.exit_code == 0 and f"checked in tensorrt 10.3.0 {precision} on Orin" in done.output
+    shallow = onnx.load(tmp_path / "out" / "shallow.onnx").graph
+    assert shallow.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+    assert ("QuantizeLinear" in {node.op_type for node in shallow.node}) is (precision == "int8")
+    assert create(tmp_path / "out", precision="auto").precision == precision
+
+
 def test_a_folder_of_one_size_takes_no_other(
     create: Callable[..., Any], graphs: Callable[..., dict[str, bytes]], weights: Path, tmp_path: Path
 ) -> None:
@@ -363,6 +400,14 @@ def test_a_precision_that_is_not_there_is_refused(create: Callable[..., Any]) ->
         create(precision="bf16")
     with pytest.raises(BackendError, match="int8"):
         create(precision="int8")
+
+
+def test_a_folder_asked_for_another_precision_is_refused(
+    create: Callable[..., Any], graphs: Callable[..., dict[str, bytes]], weights: Path, tmp_path: Path
+) -> None:
+    folder = export(tmp_path / "exported", weights, "onnx", SIZE, None, graphs(None, SIZE, None, True))
+    with pytest.raises(BackendError, match="precision is 'fp16', but the graphs were exported in fp32"):
+        create(folder, precision="fp16")
 
 
 def test_an_engine_that_is_not_built_is_said_with_tensorrts_reason(

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fake_backend import stream_of
 
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
-from dcfm_ros.imaging import Frame
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import DCFM, create_model, load_weights
 from dcfm_ros.streaming import FixedInterval, StreamSegmenter
 from dcfm_ros.streaming.backends.base import BackendError
@@ -37,7 +38,7 @@ class Network:
         return ((torch.from_numpy(picture.pixels).permute(2, 0, 1) / 255 - mean) / std)[None]
 
     def segmenter(self, interval: int = 3, mode: str = "causal") -> StreamSegmenter:
-        return StreamSegmenter(self.backend, FixedInterval(interval), mode, input_size=(64, 96))
+        return stream_of(self.backend, FixedInterval(interval), mode=mode, input_size=(64, 96))
 
 
 @pytest.fixture(scope="module", params=DEVICES)
@@ -138,16 +139,6 @@ def test_two_streams_can_share_a_backend(network: Network, pictures: list[Frame]
 
 
 # Features
-
-
-def test_a_batch_is_as_one_at_a_time(network: Network, pictures: list[Frame]) -> None:
-    batch = network.backend.encode_shallow_batch([picture.pixels for picture in pictures])
-    assert len(batch) == len(pictures)
-    for picture, shallow in zip(pictures, batch, strict=True):
-        alone = network.backend.encode_shallow(picture.pixels)
-        assert shallow.shape == alone.shape
-        torch.testing.assert_close(shallow, alone, rtol=1e-4, atol=1e-4)
-        network.backend.encode_common(shallow)
 
 
 def test_features_stay_as_they_were_while_others_are_computed(network: Network, pictures: list[Frame]) -> None:

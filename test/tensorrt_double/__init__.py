@@ -1,8 +1,8 @@
-"""The little of TensorRT 10's Python API that the package uses, for machines without its libraries.
+"""The little of the Python API of TensorRT 10.3 to 11 that the package uses, for machines without its libraries.
 
-It holds to the documentation in what can go wrong: graphs, flags, shapes and addresses. An engine here is its ONNX
-graph, which ONNX Runtime runs on host memory. A test compares names and parameters with TensorRT's own module. What
-begins with an underscore is for tests.
+It has nothing that 11.4 lacks, and holds to the documentation in what can go wrong: types, graphs, shapes, addresses.
+An engine here is its ONNX graph, which ONNX Runtime runs on host memory. A test compares names and parameters with
+TensorRT's own modules. What begins with an underscore is for tests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from tensorrt_double.building import Builder, IBuilderConfig, IOptimizationProfile, ITimingCache, _built
-from tensorrt_double.network import ILayer, INetworkDefinition, ITensor, OnnxParser, ParserError
+from tensorrt_double.network import INetworkDefinition, ITensor, OnnxParser, ParserError
 from tensorrt_double.running import ICudaEngine, IExecutionContext, Runtime, _captured
 from tensorrt_double.values import (
     BuilderFlag,
@@ -21,12 +21,12 @@ from tensorrt_double.values import (
     IHostMemory,
     ILogger,
     IProgressMonitor,
-    LayerType,
     MemoryPoolType,
+    NetworkDefinitionCreationFlag,
     TensorIOMode,
-    __version__,
     float16,
     float32,
+    version,
 )
 
 __all__ = [
@@ -37,15 +37,14 @@ __all__ = [
     "ICudaEngine",
     "IExecutionContext",
     "IHostMemory",
-    "ILayer",
     "ILogger",
     "INetworkDefinition",
     "IOptimizationProfile",
     "IProgressMonitor",
     "ITensor",
     "ITimingCache",
-    "LayerType",
     "MemoryPoolType",
+    "NetworkDefinitionCreationFlag",
     "OnnxParser",
     "ParserError",
     "Runtime",
@@ -56,6 +55,8 @@ __all__ = [
     "float32",
 ]
 
+__version__ = version[0]
+
 _USERS = (
     "dcfm_ros.deploy.tensorrt_engines",
     "dcfm_ros.streaming.backends.tensorrt_backend",
@@ -63,11 +64,14 @@ _USERS = (
 
 
 @contextmanager
-def _installed() -> Iterator[ModuleType]:
-    """In TensorRT's place; the package's modules that use it are imported anew inside, and forgotten afterwards."""
+def _installed(of: str = "10.3.0") -> Iterator[ModuleType]:
+    """In TensorRT's place, as version `of`; the package's modules that use it are imported anew inside, and forgotten
+    afterwards.
+    """
     names = ("tensorrt", *_USERS)
     before = {name: sys.modules.pop(name, None) for name in names}
     sys.modules["tensorrt"] = this = sys.modules[__name__]
+    this.__version__ = version[0] = of
     _built.clear()
     try:
         yield this

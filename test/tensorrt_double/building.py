@@ -15,8 +15,8 @@ from tensorrt_double.values import (
     ILogger,
     IProgressMonitor,
     MemoryPoolType,
-    __version__,
-    float32,
+    NetworkDefinitionCreationFlag,
+    version,
 )
 
 _TIMINGS = b"timing cache of the double"
@@ -81,9 +81,6 @@ class _Built:
         self.flags = set(config._flags)
         self.workspace = config._workspace
         self.had_timings = config._timings._content == _TIMINGS
-        self.in_float32 = [
-            layer.type for layer in network._layers if layer._output_types.get(0) == layer.precision == float32
-        ]
 
 
 _built: list[_Built] = []
@@ -94,7 +91,8 @@ class Builder:
         self._logger = logger
 
     def create_network(self, flags: int = 0) -> INetworkDefinition:
-        return INetworkDefinition()
+        is_asked_for = bool(flags & 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        return INetworkDefinition(is_asked_for or not version[0].startswith("10."))
 
     def create_builder_config(self) -> IBuilderConfig:
         return IBuilderConfig()
@@ -115,7 +113,7 @@ class Builder:
             {"name": tensor.name, "dtype": tensor.dtype.name, "shape": tensor.shape, "profile": shapes.get(tensor.name)}
             for tensor in (*network._inputs, *network._outputs)
         ]
-        plan = {"version": __version__, "inputs": len(network._inputs), "tensors": tensors}
+        plan = {"version": version[0], "inputs": len(network._inputs), "tensors": tensors}
         return IHostMemory(json.dumps(plan).encode() + b"\n" + network._model)
 
 
@@ -128,10 +126,12 @@ def _build_problem(network: INetworkDefinition, config: IBuilderConfig, shapes: 
                 side for side, named in zip(shape, tensor.shape, strict=True) if named != -1
             ]:
                 return f"{tensor.name}: the profile's {shape} does not fit {tensor.shape}"
-    has_half = any(tensor.dtype == DataType.HALF for tensor in (*network._inputs, *network._outputs))
-    if has_half and BuilderFlag.FP16 not in config._flags:
+    if network._is_strongly_typed:
+        return ""
+    # Weakly typed, as TensorRT 10 can be and 11 cannot. The flags are not in this double, as 11 does not have them.
+    if any(tensor.dtype == DataType.HALF for tensor in (*network._inputs, *network._outputs)):
         return "Network has float16 tensors, but the FP16 flag is not set."
-    if b"QuantizeLinear" in network._model and BuilderFlag.INT8 not in config._flags:
+    if b"QuantizeLinear" in network._model:
         return "Network has quantised layers, but the INT8 flag is not set."
     return ""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx
 
-from tensorrt_double.values import _OF_ONNX, DataType, ILogger, LayerType
+from tensorrt_double.values import _OF_ONNX, DataType, ILogger
 
 _OPERATORS = {  # of onnx-tensorrt's list of those it supports
     *("Add", "ArgMax", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Div", "Equal"),
@@ -19,40 +19,21 @@ _OPERATORS = {  # of onnx-tensorrt's list of those it supports
 
 class ITensor:
     def __init__(self, name: str, dtype: DataType, shape: Sequence[int] = ()) -> None:
-        self.name, self.dtype, self.shape = name, dtype, tuple(shape)
-
-
-class ILayer:
-    def __init__(self, type: LayerType, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        self.type = type
-        self.precision = DataType.FLOAT
-        self._inputs, self._outputs = ([ITensor(name, DataType.FLOAT) for name in names] for names in (inputs, outputs))
-        self._output_types: dict[int, DataType] = {}
+        self.name, self.shape = name, tuple(shape)
+        self._dtype = dtype
 
     @property
-    def num_inputs(self) -> int:
-        return len(self._inputs)
-
-    @property
-    def num_outputs(self) -> int:
-        return len(self._outputs)
-
-    def get_input(self, index: int) -> ITensor | None:
-        return self._inputs[index] if self._inputs[index].name else None
-
-    def get_output(self, index: int) -> ITensor:
-        return self._outputs[index]
-
-    def set_output_type(self, index: int, dtype: DataType) -> None:
-        self._output_types[index] = dtype
+    def dtype(self) -> DataType:
+        """Not to be set: TensorRT 11 lets nobody."""
+        return self._dtype
 
 
 class INetworkDefinition:
-    def __init__(self) -> None:
+    def __init__(self, is_strongly_typed: bool) -> None:
+        self._is_strongly_typed = is_strongly_typed
         self._model = b""
         self._inputs: list[ITensor] = []
         self._outputs: list[ITensor] = []
-        self._layers: list[ILayer] = []
 
     @property
     def num_inputs(self) -> int:
@@ -61,19 +42,12 @@ class INetworkDefinition:
     @property
     def num_outputs(self) -> int:
         return len(self._outputs)
-
-    @property
-    def num_layers(self) -> int:
-        return len(self._layers)
 
     def get_input(self, index: int) -> ITensor:
         return self._inputs[index]
 
     def get_output(self, index: int) -> ITensor:
         return self._outputs[index]
-
-    def get_layer(self, index: int) -> ILayer:
-        return self._layers[index]
 
 
 class ParserError:
@@ -104,7 +78,7 @@ class OnnxParser:
 
     def parse(self, model: bytes, path: str | None = None) -> bool:
         try:
-            loaded = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
+            loaded = onnx.shape_inference.infer_shapes(onnx.load_from_string(model), check_type=True, strict_mode=True)
         except Exception:
             self._errors = [ParserError("ModelProto could not be deserialized.")]
             return False
@@ -113,20 +87,18 @@ class OnnxParser:
             ParserError("No importer registered for op", node.op_type, node.name)
             for node in graph.node
             if node.op_type not in _OPERATORS
-        ] + [*_misused_bytes(graph)]
+        ] + [*_misused_bytes(graph), *_mixed_types(graph)]
         network = self._network
         network._model = model
         network._inputs, network._outputs = (
             [_tensor(value) for value in values] for values in (graph.input, graph.output)
         )
-        network._layers = [layer for node in graph.node for layer in _layers(node)]
         return not self._errors
 
 
 def _misused_bytes(graph: onnx.GraphProto) -> Iterator[ParserError]:
     """uint8 is for inputs, made floating point at once, and for outputs, made of floating point."""
-    values = [*graph.input, *graph.output, *graph.value_info]
-    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types = _types(graph)
     ends = {value.name for value in (*graph.input, *graph.output)}
     floating = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     for node in graph.node:
@@ -138,22 +110,20 @@ def _misused_bytes(graph: onnx.GraphProto) -> Iterator[ParserError]:
                 yield ParserError("uint8 is only converted from and to floating point", node.op_type, node.name)
 
 
+def _mixed_types(graph: onnx.GraphProto) -> Iterator[ParserError]:
+    """Nothing is converted that the graph does not convert, also where ONNX lets inputs be of two types."""
+    types = _types(graph)
+    for node in graph.node:
+        if node.op_type == "GridSample" and len({types[name] for name in node.input}) > 1:
+            yield ParserError("inputs are of two types in a strongly typed network", node.op_type, node.name)
+
+
+def _types(graph: onnx.GraphProto) -> dict[str, int]:
+    values = [*graph.input, *graph.output, *graph.value_info]
+    return {value.name: value.type.tensor_type.elem_type for value in values}
+
+
 def _tensor(value: onnx.ValueInfoProto) -> ITensor:
     tensor = value.type.tensor_type
     shape = [-1 if dim.dim_param else dim.dim_value for dim in tensor.shape.dim]
     return ITensor(value.name, _OF_ONNX[tensor.elem_type], shape)
-
-
-def _layers(node: onnx.NodeProto) -> list[ILayer]:
-    if node.op_type == "ReduceL2":
-        source, (result,) = node.input[0], node.output
-        return [
-            ILayer(LayerType.ELEMENTWISE, [source, source], [f"{result} squares"]),
-            ILayer(LayerType.REDUCE, [f"{result} squares"], [f"{result} sum"]),
-            ILayer(LayerType.UNARY, [f"{result} sum"], [result]),
-        ]
-    if node.op_type == "Constant":
-        return []
-    kind = LayerType.ELEMENTWISE if node.op_type in ("Add", "Sub", "Mul", "Div") else LayerType.IDENTITY
-    kind = LayerType.REDUCE if node.op_type.startswith("Reduce") else kind
-    return [ILayer(kind, list(node.input), list(node.output))]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from tensorrt_double.values import _NUMPY, DataType, ILogger, TensorIOMode, __version__
+from tensorrt_double.values import _NUMPY, DataType, ILogger, TensorIOMode, version
 
 
 class Runtime:
@@ -25,7 +25,7 @@ class Runtime:
         except ValueError:
             self._logger.log(ILogger.Severity.ERROR, "Serialization assertion magicTagRead == kMAGIC_TAG failed.")
             return None
-        if plan["version"] != __version__:
+        if plan["version"] != version[0]:
             self._logger.log(ILogger.Severity.ERROR, f"The engine plan file is of TensorRT {plan['version']}.")
             return None
         return ICudaEngine(plan, model)
@@ -78,7 +78,10 @@ def _captured(stream: int) -> Iterator[list[Callable[[], None]]]:
 class IExecutionContext:
     def __init__(self, engine: ICudaEngine) -> None:
         self._engine = engine
-        self._session = onnxruntime.InferenceSession(engine._model, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # ONNX Runtime 1.32 makes int32 of float16 biases between Q/DQ, with scales that float16 does not hold.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._session = onnxruntime.InferenceSession(engine._model, options, providers=["CPUExecutionProvider"])
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._has_run = False

@@ -6,7 +6,7 @@ import enum
 
 import numpy as np
 
-__version__ = "10.3.0"
+version = ["10.3.0"]  # the one that is installed
 
 
 class DataType(enum.Enum):
@@ -31,21 +31,15 @@ class TensorIOMode(enum.Enum):
 
 
 class BuilderFlag(enum.Enum):
-    FP16 = 0
-    INT8 = 2
     TF32 = 7
-    PREFER_PRECISION_CONSTRAINTS = 11
+
+
+class NetworkDefinitionCreationFlag(enum.IntEnum):
+    STRONGLY_TYPED = 1
 
 
 class MemoryPoolType(enum.Enum):
     WORKSPACE = 0
-
-
-class LayerType(enum.Enum):
-    ELEMENTWISE = 5
-    REDUCE = 12
-    UNARY = 11
-    IDENTITY = 26
 
 
 class ILogger:

@@ -22,13 +22,14 @@ def recipe_of(name: str) -> Recipe:
 
 
 def test_every_published_configuration_has_a_recipe_and_so_has_the_default() -> None:
-    assert {*PUBLISHED, "camvid_resnet18", "street"} <= {*NAMES}
+    assert {*PUBLISHED, "camvid_lite0", "camvid_resnet18", "street"} <= {*NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_fits_its_model(name: str) -> None:
     recipe = recipe_of(name)
-    assert recipe.model == (name if name in available_models() else "camvid_resnet18")
+    started = {"street": "camvid_lite0", "ablation": "camvid_resnet18"}
+    assert recipe.model == started.get(name, name)
     assert recipe.output == f"runs/{name}"
     for source in recipe.sources:
         assert source.dataset in (*KINDS, FOLDER)
@@ -90,4 +91,5 @@ def test_a_recipe_trains_the_very_network_that_its_model_names(name: str) -> Non
     assert network.config == model_config(name)
     shapes = {key: tensor.shape for key, tensor in create_model(name).state_dict().items()}
     assert {key: tensor.shape for key, tensor in network.state_dict().items()} == shapes
-    assert first_network(replace(recipe, fusion="add")).config == replace(model_config(name), fusion="add")
+    other = "ffm" if network.config.fusion == "fine" else "fine"
+    assert first_network(replace(recipe, fusion=other)).config == replace(model_config(name), fusion=other)

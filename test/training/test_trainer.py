@@ -56,6 +56,28 @@ def test_the_learning_rate_in_the_log_is_the_one_that_was_used(recipe: Recipe) -
     assert found == pytest.approx([recipe.encoder_lr / 2, recipe.encoder_lr, recipe.encoder_lr])
 
 
+def test_a_run_shorter_than_its_warm_up_comes_to_its_learning_rate_all_the_same(recipe: Recipe) -> None:
+    train(replace(recipe, steps=4, warmup=100, log_every=1))
+    events = EventAccumulator(f"{recipe.output}/tensorboard")
+    events.Reload()
+    found = [event.value for event in events.Scalars("learning_rate")]
+    assert found[:2] == pytest.approx([recipe.encoder_lr / 2, recipe.encoder_lr])
+
+
+def test_the_mean_of_a_short_runs_weights_is_of_what_it_learnt(recipe: Recipe, tmp_path: Path) -> None:
+    """A decay for thousands of steps would leave nine tenths of the random values that a run of ten began with."""
+
+    def bias_after(steps: int, average: float) -> torch.Tensor:
+        output = str(tmp_path / f"{steps}_{average}")
+        path = train(replace(recipe, steps=steps, average=average, warmup=0, decoder_lr=1e-2, output=output))
+        return load_weights(path).state_dict()["head.1.bias"]
+
+    learnt = bias_after(10, 0.0)
+    mean = bias_after(10, 0.999)
+    first = bias_after(1, 0.0)
+    assert (mean - first).norm() > 0.4 * (learnt - first).norm()
+
+
 # What is not finite
 
 
@@ -197,6 +219,12 @@ def test_the_smallest_crop_is_trained_with(recipe: Recipe, model: str, crop: tup
 @pytest.mark.parametrize("seed", [18_100_000_000, 2**80])
 def test_a_seed_may_be_large(recipe: Recipe, seed: int) -> None:
     assert train(replace(recipe, seed=seed, steps=1)).exists()
+
+
+def test_float16_is_refused_on_a_cpu_and_the_other_precision_named(recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match="'precision' is 'fp16', which a CPU does not train in; expected bf16"):
+        train(replace(recipe, precision="fp16"))
+    assert not Path(recipe.output).exists()
 
 
 def test_an_unknown_kind_of_data_set_is_refused(recipe: Recipe) -> None:

@@ -23,7 +23,7 @@ _LONGEST_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class StreetConfig:
-    """What to render. Raises ValueError, naming the value, for what cannot be rendered."""
+    """The drive that is to be rendered. Raises ValueError, naming the value, for what cannot be rendered."""
 
     seed: int = 0
     frames: int = 150
@@ -51,7 +51,7 @@ class StreetConfig:
 class StreetDrive:
     """The rendered drive. Frames are rendered when asked for, in any order and as often as wanted.
 
-    Every drive of 60 frames or more comes to a full stop, for six frames at least, and goes on.
+    Every drive of 60 frames or more comes to a full stop, for six frames at least, and drives on.
     """
 
     def __init__(self, config: StreetConfig | None = None) -> None:

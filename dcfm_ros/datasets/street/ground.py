@@ -58,7 +58,7 @@ class Ground:
     def _road_coordinates(
         self, camera: Camera, forward: np.ndarray, width: int, s: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """s and d of the ground in each row (at `forward` metres) and column. float32 (rows, width) each."""
+        """Return s and d of the ground in each row (at `forward` metres) and column. float32 (rows, width) each."""
         first = max(0, round((s - 20.0 - self._road.s[0]) / ROAD_STEP))
         part = slice(first, first + round((_FARTHEST + 80.0) / ROAD_STEP))
         x, y, heading = self._road.x[part] - camera.x, self._road.y[part] - camera.y, self._road.heading[part]

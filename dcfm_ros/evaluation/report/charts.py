@@ -60,7 +60,7 @@ def spacing(records: Records) -> go.Figure:
 
 
 def cost(runs: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """What a frame costs on average against what its mask is like: a point for each run, in the order of `runs`."""
+    """Draw the mean cost of a frame against how good its mask is: a point for each run, in the order of `runs`."""
     labelled = any(run["miou"] is not None for run in runs)
     key, title = ("miou", "mIoU, %") if labelled else ("agreement", "agreement, %")
     chart = _figure("mean ms a frame", title)

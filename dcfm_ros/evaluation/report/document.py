@@ -34,13 +34,13 @@ def document(measured: Measured, names: Sequence[str], facts: Mapping[str, Any])
 
 
 def run_titles(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What the page calls each run, in the order of its slider: the full network is a keyframe on every frame."""
+    """Return the page's name of each run, in the order of its slider: the full network is a keyframe on every frame."""
     titles = {FULL: "K=1 (full)", RECORDED: "the drive"}
     return {run: titles.get(run, run) for run in metrics["runs"]}
 
 
 def run_points(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the page says of each run when its slider comes there: scores, and times against the full network's."""
+    """Return what the page shows of each run when its slider is there: scores, and times against the full network's."""
     points = []
     for run, title in run_titles(metrics).items():
         found, took = metrics["runs"][run], metrics["times"]["runs"][run]

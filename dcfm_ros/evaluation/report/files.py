@@ -22,7 +22,7 @@ def files_under(path: Path) -> list[Path]:
 
 
 def sha256_of(files: Iterable[Path]) -> str:
-    """Of the files' bytes in this order, 64 hex digits; where they lie and what they are called does not count."""
+    """Hash the files' bytes in this order, to 64 hex digits; where they lie and what they are called does not count."""
     total = hashlib.sha256()
     for path in files:
         one = hashlib.sha256()

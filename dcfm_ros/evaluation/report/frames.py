@@ -1,4 +1,4 @@
-"""What is noted of each frame of a run: small numbers, whatever the picture's size."""
+"""The notes on each frame of a run: small numbers, whatever the picture's size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Overlap:
 
     @classmethod
     def of(cls, mask: np.ndarray, reference: np.ndarray, classes: int) -> Overlap:
-        """Of a mask and a reference, (H, W) uint8, where the reference has a class: its 255 are left out.
+        """Compare a mask with a reference, (H, W) uint8, where the reference has a class: its 255 are left out.
 
         The mask's ids are below `classes`, as a segmenter's are.
         """

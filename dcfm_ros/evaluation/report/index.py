@@ -26,7 +26,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """What an index says of one report; times in milliseconds, scores between 0 and 1, None where not measured."""
+    """A report's row in the index; times in milliseconds, scores between 0 and 1, None where not measured."""
 
     recording: str
     frames: int

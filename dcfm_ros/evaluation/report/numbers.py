@@ -17,7 +17,7 @@ Records = Sequence[FrameRecord]
 
 
 def scores(records: Records, names: Sequence[str]) -> dict[str, Any]:
-    """What one run's masks are like: everything but times, so that equal runs give equal numbers.
+    """Score one run's masks: everything but times, so that equal runs give equal numbers.
 
     Shares and scores lie between 0 and 1. None: not measured, or a stream too short for it.
     """

@@ -1,4 +1,4 @@
-"""What happened on a drive, from the node's own topics in a bag: nothing is computed again."""
+"""The run of a recorded drive, from the node's own topics in a bag: nothing is computed again."""
 
 from __future__ import annotations
 

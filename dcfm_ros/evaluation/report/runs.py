@@ -16,7 +16,7 @@ from dcfm_ros.evaluation.metrics import VideoConsistency
 from dcfm_ros.evaluation.report.frames import FULL, Flicker, FrameRecord, Overlap, shares_of
 from dcfm_ros.evaluation.report.pictures import Picture, WorstFrames
 from dcfm_ros.evaluation.report.sources import Sample, Source
-from dcfm_ros.streaming import Segmentation, StreamSegmenter
+from dcfm_ros.streaming import Segmentation, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 
 
@@ -52,7 +52,7 @@ def run_in_step(
     labels = StreamSegmenter(backend).labels
     against_labels = bool(source.label_files)
     closer = _Closer(WorstFrames(labels), against_labels)
-    full = _Run(StreamSegmenter(backend, mode="full"), len(labels), closer if shown == FULL else None)
+    full = _Run(StreamSegmenter(backend, StreamOptions(mode="full")), len(labels), closer if shown == FULL else None)
     others = {name: _Run(one, len(labels), closer if name == shown else None) for name, one in segmenters.items()}
     size: tuple[int, int] | None = None
     for number, sample in enumerate(source):
@@ -146,7 +146,7 @@ class _Run:
 
 
 class _Closer:
-    """What only the run that is shown is asked for: consistency over time and the pictures."""
+    """Measures of the run that is shown alone: consistency over time and the pictures."""
 
     def __init__(self, worst: WorstFrames, against_labels: bool) -> None:
         self.worst = worst

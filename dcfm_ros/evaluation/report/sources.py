@@ -1,4 +1,4 @@
-"""What a report is made from: frames in their order, and the labels of those that have one."""
+"""Sources of a report: frames in their order, and the labels of those that have one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run decided, read from what it left, so that it can be followed: which frames, keyframes and swaps."""
+"""The decisions of a run, read from its outputs, so that they can be followed: which frames, keyframes and swaps."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Decided:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What a run decided, frame by frame, from the first keyframe that was not waited for on."""
+    """The decisions of a run, frame by frame, from the first keyframe that was not waited for on."""
 
     frames: list[Decided]
 
     @property
     def swaps(self) -> bool:
-        """Whether keyframes were computed beside the stream."""
+        """Whether keyframes were computed in the background."""
         return any(frame.is_keyframe and frame.keyframe != place for place, frame in enumerate(self.frames))
 
     @property
@@ -74,7 +74,9 @@ class Decisions:
 
 
 def read_decisions(path: Path, topic: str = "/segmentation/timing") -> Decisions:
-    """Of a bag with the node's timings, or of a table: `frames.csv` of `dcfm segment`, `timing.csv` of the recorder.
+    """Read the decisions of a run from a bag with the node's timings, or from a table.
+
+    Tables are `frames.csv` of `dcfm segment` and `timing.csv` of the recorder.
 
     What comes before the first keyframe is left out: nobody knows what its masks were made from.
     Raises RecordingError when there is none, when a keyframe is missing that later masks were made from, and when

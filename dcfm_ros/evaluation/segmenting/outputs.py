@@ -36,7 +36,7 @@ class Segmented:
 class Outputs:
     """Under `folder`: masks/000000.png, overlay.mp4, the rosbag2 folder bag, and frames.csv.
 
-    kinds: which of them. The table is always written, for a run that goes on needs it, and removed at the end of one
+    kinds: which of them. The table is always written, for a resumed run needs it, and removed at the end of one
     that does not want it. A file that is there already is replaced when the new one is whole.
     """
 

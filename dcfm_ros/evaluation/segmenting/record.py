@@ -18,7 +18,7 @@ _ENDS_BYTES = 1 << 20
 def begin(folder: Path, made_of: Mapping[str, Any], resume: bool) -> None:
     """Note what the run in `folder` is made of; JSON values by name.
 
-    Raises RecordingError when a run is there and is not gone on with, or is one of something else.
+    Raises RecordingError when a run is there and is not resumed, or is one of something else.
     """
     path = folder / NAME
     made_of = json.loads(json.dumps(made_of))
@@ -45,7 +45,7 @@ def finish(folder: Path, result: Mapping[str, Any]) -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """Of a recording, 64 hex digits: the sizes of its files and their first and last megabyte.
+    """Return a recording's fingerprint, 64 hex digits, of its files' sizes and their first and last megabyte.
 
     Not of all its bytes: to read a long bag twice would take as long as a good part of the run.
     """

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -20,15 +19,14 @@ from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.recordings.background import read_ahead
 from dcfm_ros.recordings.recording import Recording, RecordingError
 from dcfm_ros.recordings.writers import unfinished
-from dcfm_ros.streaming import Schedule, Segmentation, StreamSegmenter
+from dcfm_ros.streaming import Segmentation, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
-from dcfm_ros.streaming.segmenter import Mode
 from dcfm_ros.streaming.timing import Timing, read_timing_row, shares_of, timing_of
 
 
 @dataclass
 class Summary:
-    """What a run did. went_on_at: the frame from which on the network ran. network_s: of the segmenter alone.
+    """The result of a run. went_on_at: the frame from which on the network ran. network_s: of the segmenter alone.
 
     differing: frames whose class shares are not those of the run that is followed; None where it tells none.
     """
@@ -47,9 +45,7 @@ def segment(
     folder: Path,
     kinds: Collection[Kind],
     backend: Backend,
-    stream: partial[StreamSegmenter],
-    schedule: Schedule | None = None,
-    mode: Mode = "causal",
+    options: StreamOptions,
     decisions: Decisions | None = None,
     resume: bool = False,
     on_frame: Callable[[], None] = lambda: None,
@@ -57,23 +53,21 @@ def segment(
 ) -> Summary:
     """Write what `kinds` says into `folder`; see `Outputs`.
 
-    stream: makes a segmenter from a backend, a schedule and a mode. decisions: of a run to follow, instead of the
-    schedule. resume: go on from the keyframe before the first frame that has no mask or no row; earlier masks are kept,
-    and the overlay and the bag are written again, from these masks. is_stopped: asked before each frame; when it
-    answers yes, the files are finished with what has been done.
+    options: how the stream is segmented. decisions: of a run to follow, instead of the schedule. resume: go on from the
+    keyframe before the first frame that has no mask or no row; earlier masks are kept, and the overlay and the bag are
+    written again, from these masks. is_stopped: asked before each frame; when it answers yes, the files are finished
+    with what has been done.
 
     Raises RecordingError as the recording does, when a run cannot go on, and when a file cannot be written; what is
-    done by then stays, and can be gone on from.
+    done by then stays, and can be resumed.
     """
     done = _done(folder) if resume else []
-    is_async = decisions.swaps if decisions else stream.keywords.get("keyframe_mode") == "async"
-    first = _first_to_run([timing for _, timing in done], mode, is_async)
     if decisions:
-        segmenter = stream(backend, decisions.schedule(first), mode, keyframe_mode="async" if is_async else "sync")
-    else:
-        segmenter = stream(backend, schedule, mode)
+        options = replace(options, keyframe_mode="async" if decisions.swaps else "sync")
+    first = _first_to_run([timing for _, timing in done], options)
+    segmenter = StreamSegmenter(backend, options, decisions.schedule(first) if decisions else None)
     if first:
-        segmenter.restart(done[first][1].reason if first < len(done) else mode)
+        segmenter.restart(done[first][1].reason if first < len(done) else options.mode)
 
     summary = Summary(went_on_at=first, differing=0 if decisions and decisions.has_shares else None)
     began = time.perf_counter()
@@ -102,7 +96,7 @@ def _items(
     summary: Summary,
     is_stopped: Callable[[], bool],
 ) -> Iterator[Segmented]:
-    """What is done as it lies in the folder, then what the segmenter makes of the rest."""
+    """Yield what is done as it lies in the folder, then what the segmenter makes of the rest."""
     for place, frame in enumerate(frames):
         if is_stopped():
             return
@@ -158,15 +152,15 @@ def _mask(folder: Path, place: int) -> Path:
     return folder / "masks" / f"{place:06d}.png"
 
 
-def _first_to_run(done: Sequence[Timing], mode: Mode, is_async: bool) -> int:
-    """From where on the network gives the same again: the keyframe before what is missing.
+def _first_to_run(done: Sequence[Timing], options: StreamOptions) -> int:
+    """Return the frame from where on the network gives the same again: the keyframe before what is missing.
 
-    With keyframes beside the stream that would have to be one that came into use before the next was due, which not all
+    With keyframes in the background that would have to be one that came into use before the next was due, which not all
     schedules let happen; these begin at the beginning.
     """
-    if is_async:
+    if options.keyframe_mode == "async":
         return 0
-    if mode == "full":
+    if options.mode == "full":
         return len(done)
     return max((timing.index for timing in done if timing.is_keyframe), default=0)
 

@@ -12,7 +12,7 @@ from dcfm_ros.model.backbones.resnet import PSPNetEncoder
 
 
 class Encoder(Protocol):
-    """What the network asks of a backbone."""
+    """The interface of a backbone, as the network uses it."""
 
     shallow_channels: int
     deep_channels: int

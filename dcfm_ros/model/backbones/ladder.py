@@ -27,7 +27,7 @@ class Ladder(nn.Module):
 
 
 class Context(nn.Module):
-    """What surrounds each place, near, far, and over the whole picture: (B, channels, h, w) -> (B, width, h, w)."""
+    """The surroundings of each place: near, far, and the whole picture: (B, channels, h, w) -> (B, width, h, w)."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()

@@ -165,7 +165,7 @@ class MixFFN(nn.Module):
 
 
 class AllMLPHead(nn.Module):
-    """The four maps, each projected, brought to 1/4 and fused: -> (B, channels, H/4, W/4)."""
+    """The four maps, each projected, resized to 1/4 and fused: -> (B, channels, H/4, W/4)."""
 
     def __init__(self, widths: tuple[int, ...], channels: int) -> None:
         super().__init__()

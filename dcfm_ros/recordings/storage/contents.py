@@ -43,7 +43,7 @@ def image_kind(channel: Channel) -> str | None:
 
 
 def why_not_read(channel: Channel) -> str:
-    """Of pictures that are not read, what they are and the way out; empty where it is none."""
+    """Say what the pictures that are not read are, and the way out; empty where the channel has none."""
     if channel.kind in _VIDEO:
         return (
             f"{channel.topic} is {channel.kind}: decode the packets of video first, with `ros2 run image_transport "
@@ -111,7 +111,7 @@ def _of_protobuf(channel: Channel, data: bytes) -> Mapping[str, Any]:
 
 @cache
 def _protobuf_class(channel: Channel) -> Any:
-    """Of the messages that the channel's own definition describes."""
+    """Return the class of the messages that the channel's own definition describes."""
     try:
         from google.protobuf import duration_pb2, timestamp_pb2
         from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet

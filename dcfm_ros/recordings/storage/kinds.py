@@ -1,4 +1,4 @@
-"""What a bag's file is: told by how it begins, and by its name only where that is damaged."""
+"""The kind of a bag's file: told by how it begins, and by its name only where that is damaged."""
 
 from __future__ import annotations
 

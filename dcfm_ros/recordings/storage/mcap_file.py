@@ -201,7 +201,7 @@ def _channel(number: int, channels: dict[int, ChannelRecord], schemas: dict[int,
 
 
 def _message_index(stream: BinaryIO, at: int) -> list[tuple[int, int]]:
-    """Of the messages of a channel in a chunk: when they were received, and where they are. Empty where damaged."""
+    """Return when the messages of a channel in a chunk were received, and where they are. Empty where damaged."""
     stream.seek(at)
     if stream.read(_HEAD.size)[:1] != bytes([Opcode.MESSAGE_INDEX]):
         return []
@@ -216,7 +216,7 @@ def _times(places: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _summary(stream: BinaryIO) -> Summary:
-    """What the file's end says of it; empty where that is lost."""
+    """Read the summary at the file's end; empty where that is lost."""
     try:
         return SeekingReader(stream).get_summary() or Summary()
     except Exception:  # whatever the bytes there are taken for

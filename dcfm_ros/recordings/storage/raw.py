@@ -1,4 +1,4 @@
-"""What the readers of a bag's files give, and how they tell what is lost."""
+"""The interface of the readers of a bag's files: what they give, and how they tell what is lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Lose = Callable[[str], None]
 
 
 class Channel(NamedTuple):
-    """What is known of messages before they are read. kind: "sensor_msgs/msg/Image", or as others call theirs.
+    """A channel of messages before they are read. kind: "sensor_msgs/msg/Image", or as others call theirs.
 
     encoding: of the messages: cdr, ros1, protobuf, json, ... definition: as the file has it; empty where none is used.
     """

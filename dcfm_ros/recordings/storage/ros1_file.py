@@ -97,7 +97,7 @@ def _is(header: Header, kind: RecordType) -> bool:
 
 
 def _messages(chunk: BytesIO, connections: dict[int, Channel]) -> Iterator[RawMessage]:
-    """Of a chunk. Raises ReaderError at the first record that is not whole."""
+    """Yield the messages of a chunk. Raises ReaderError at the first record that is not whole."""
     size = len(chunk.getbuffer())
     while chunk.tell() < size:
         header = Header.read(chunk)

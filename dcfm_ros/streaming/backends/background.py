@@ -1,4 +1,4 @@
-"""The thread that computes keyframes beside the stream, as backends on the CPU treat it."""
+"""The thread that computes keyframes in the background, as backends on the CPU treat it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def threads_beside(num_threads: int) -> int:
 
 
 def lower_priority() -> None:
-    """Of the calling thread, on Linux; threads that it starts from now on have it too."""
+    """Lower the calling thread's priority, on Linux; threads that it starts from now on have it too."""
     # PRIO_PROCESS with a thread's id means that thread alone on Linux; elsewhere it would be another thing.
     if os.uname().sysname == "Linux":
         with contextlib.suppress(OSError):

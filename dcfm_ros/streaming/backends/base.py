@@ -1,4 +1,7 @@
-"""What every backend offers. Features stay where the network runs: callers hand them back and never look inside."""
+"""The interface of every backend.
+
+Features stay where the network runs: callers hand them back and never look inside.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Backend(Protocol):
     description: library, precision and device in words, for logs and diagnostics.
     selection: why `create_backend` took it, in words; empty where it was asked for by name.
     Calls come one at a time, but for `encode_common`, which may also be called from one other thread inside
-    `background()`, while the rest goes on.
+    `background()`, while the other calls continue.
     """
 
     config: ModelConfig
@@ -35,9 +38,6 @@ class Backend(Protocol):
     def encode_shallow(self, image: np.ndarray) -> Any:
         """Enc_lo of an (h, w, 3) uint8 RGB image at the network's size."""
 
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Enc_lo of several images of one size in one pass; may differ from one at a time in the last bits."""
-
     def encode_common(self, shallow: Any) -> Any:
         """Enc_hi and projection: the common feature of the frame that `shallow` came from."""
 
@@ -47,7 +47,7 @@ class Backend(Protocol):
         """Class ids, (height, width) uint8, and, when asked for, max softmax x 255 of the same shape and type.
 
         commons: one common feature (causal) or two, whose logits are summed (bidirectional). Logits are bilinearly
-        brought to `size` (height, width), then the largest wins.
+        resized to `size` (height, width), then the largest wins.
         """
 
     def align(self, common: Any, grid: np.ndarray) -> Any:
@@ -60,7 +60,7 @@ class Backend(Protocol):
         """How much a shallow feature differs from a keyframe's of the same size: 0 is not at all; see `ChangePart`."""
 
     def background(self) -> AbstractContextManager[None]:
-        """Entered by the thread that computes keyframes beside the stream: its calls then yield to the others."""
+        """Entered by the thread that computes keyframes in the background: its calls then yield to the others."""
 
 
 class BuildProgress(Protocol):

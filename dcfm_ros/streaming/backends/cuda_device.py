@@ -47,7 +47,7 @@ class CudaDevice:
 
     @contextlib.contextmanager
     def selected(self) -> Iterator[None]:
-        """What is asked of torch and TensorRT inside is done here, and in the caller's stream."""
+        """Do what is asked of torch and TensorRT inside on this device, in the caller's stream."""
         with torch.cuda.stream(self._stream):
             if self.is_background:
                 self._beside.wait_stream(self._frames)  # a feature it reads may still be on its way
@@ -55,7 +55,7 @@ class CudaDevice:
 
     @contextlib.contextmanager
     def background(self) -> Iterator[None]:
-        """For the thread that computes keyframes beside the stream."""
+        """Mark the calling thread as the one that computes keyframes in the background."""
         self._thread.is_background = True
         try:
             yield
@@ -83,7 +83,7 @@ class CudaDevice:
         return [place.numpy().copy() for place in pinned]
 
     def hand_over(self, feature: Tensor) -> None:
-        """Before the thread beside the stream gives `feature` to the frames: it must be there, or frames would wait."""
+        """Wait for `feature` before the background thread gives it to the frames, which would have to wait for it."""
         if self.is_background:
             feature.record_stream(self._frames)
             self._beside.synchronize()

@@ -1,6 +1,6 @@
-"""What the backends that run ONNX graphs share: whole frames go through one graph each, as late as possible.
+"""The base of the backends that run ONNX graphs: whole frames go through one graph each, as late as possible.
 
-Each call into a runtime, and each feature that is handed out in between, costs as much as a small network's layers.
+Each call into a runtime, and each feature that is returned in between, costs as much as a small network's layers.
 So a feature is first a note of what it would be made of, and `decide` runs the one graph that makes all of it. Who
 asks for a feature itself (two commons at once, how much a frame changed) gets it from the graph of that part.
 """
@@ -73,10 +73,6 @@ class GraphBackend(ABC):
         """See `Backend.encode_shallow`."""
         self._graphs.check_size(image.shape[:2])
         return Shallow(self.tensor(image[None].copy()))  # it is read later, when its memory is the caller's again
-
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Shallow]:
-        """One after another: the graphs are of batch 1."""
-        return [self.encode_shallow(image) for image in images]
 
     def encode_common(self, shallow: Shallow) -> Common:
         """See `Backend.encode_common`."""

@@ -1,4 +1,4 @@
-"""What the backends that run graphs read: the parts of the network, made from weights here or exported before."""
+"""Graphs for the backends that run them: the parts of the network, made from weights here or exported before."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Graphs:
-    """parts: by the names of `deploy.onnx_graphs`, each ONNX bytes or a file. precision: what they were exported in,
-    or "auto" when they were made from weights here. size, ids_size: as in `deploy.exported.Exported`.
+    """The parts of a network as graphs.
+
+    parts: by the names of `deploy.onnx_graphs`, each ONNX bytes or a file. precision: what they were exported in, or
+    "auto" when they were made from weights here. size, ids_size: as in `deploy.exported.Exported`.
     """
 
     config: ModelConfig
@@ -49,7 +51,7 @@ def load_graphs(weights: str | os.PathLike[str], kinds: tuple[str, ...], half: b
         if exported.kind not in kinds:
             raise BackendError(f"{folder} was exported as {exported.kind}; expected {' or '.join(kinds)}")
         parts = {part: exported.path(folder, part) for part in exported.parts}
-        # Frames are brought to about this size where nobody says another.
+        # Frames are resized to about this size where nobody says another.
         config = replace(exported.config, input_size=exported.size or exported.config.input_size)
         return Graphs(config, parts, exported.precision, exported.size, exported.ids_size)
     try:

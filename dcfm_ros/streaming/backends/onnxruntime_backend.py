@@ -10,21 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from dcfm_ros.deploy.engine_cache import default_folder
 from dcfm_ros.streaming.backends.background import threads_beside
 from dcfm_ros.streaming.backends.base import BackendError
 from dcfm_ros.streaming.backends.graph_backend import GraphBackend
 from dcfm_ros.streaming.backends.graphs import checked_precision, load_graphs
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ON_HOST = ("ids", "confidence", "logits", "change")
 
 
 class OnnxRuntimeBackend(GraphBackend):
     """weights: a weights file, or a folder exported as onnx.
 
-    device: "auto" (CUDA where this build of ONNX Runtime has it, else the CPU), "cpu", "cuda", "cuda:N", "tensorrt" or
-    "tensorrt:N": the provider of that name and none other. num_threads: on the CPU; 0 leaves ONNX Runtime's own choice.
+    device: "auto" (CUDA where this build of ONNX Runtime has it, else the CPU), "cpu", "cuda" or "cuda:N": the provider
+    of that name and none other. num_threads: on the CPU; 0 leaves ONNX Runtime's own choice.
     precision: "auto" (as exported; of weights fp16 on a GPU, fp32 on the CPU), or one of these to insist on it.
     Raises BackendError when library, provider or precision is not there, and as `load_graphs` does.
     """
@@ -86,7 +85,7 @@ class OnnxRuntimeBackend(GraphBackend):
         return self._sessions[part]
 
     def _session_beside(self, part: str) -> Any:
-        """The keyframe once more, for the thread beside the stream."""
+        """Return another session of the keyframe, for the thread in the background."""
         if self._beside is None:
             self._beside = self._session(part, threads_beside(self._threads), is_beside=True)
         return self._beside
@@ -116,20 +115,9 @@ class OnnxRuntimeBackend(GraphBackend):
         return session
 
     def _providers(self) -> list[tuple[str, dict[str, str]]]:
-        """The one asked for. What TensorRT does not take of a graph runs in CUDA."""
-        if self._device == "cpu":
-            return [(_PROVIDERS["cpu"], {})]
-        cuda = (_PROVIDERS["cuda"], {"device_id": str(self._index)})
-        if self._device == "cuda":
-            return [cuda]
-        options = {
-            "device_id": str(self._index),
-            "trt_fp16_enable": str(self.precision == "fp16"),
-            "trt_int8_enable": str(self.precision == "int8"),
-            "trt_engine_cache_enable": "True",
-            "trt_engine_cache_path": str(default_folder() / "onnxruntime"),
-        }
-        return [(_PROVIDERS["tensorrt"], options), cuda]
+        """The one asked for."""
+        options = {} if self._device == "cpu" else {"device_id": str(self._index)}
+        return [(_PROVIDERS[self._device], options)]
 
 
 def _library() -> Any:
@@ -150,7 +138,7 @@ def _device(name: str, available: list[str]) -> tuple[str, int]:
         return ("cuda", 0) if _PROVIDERS["cuda"] in available else ("cpu", 0)
     kind, colon, index = name.partition(":")
     if kind not in _PROVIDERS or (colon and (kind == "cpu" or not index.isdecimal())):
-        raise BackendError(f"device is {name!r}; expected auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N")
+        raise BackendError(f"device is {name!r}; expected auto, cpu, cuda or cuda:N")
     if _PROVIDERS[kind] not in available:
         raise BackendError(
             f"device is {name!r}, but this build of ONNX Runtime has no {_PROVIDERS[kind]}, only "

@@ -93,7 +93,7 @@ class OpenVinoBackend(GraphBackend):
         return self._requests[key]
 
     def _request_beside(self, part: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
-        """The keyframe once more, for the thread beside the stream: of the last size only."""
+        """Return another request of the keyframe, for the thread in the background: of the last size only."""
         if self._beside[0] != shapes:
             compiled = self._compiled(part, shapes, threads_beside(self._threads))
             self._beside = (shapes, compiled.create_infer_request())

@@ -53,8 +53,9 @@ class TensorRTBackend:
 
     Engines are of one size of the network's input and one of the masks. They are built, which takes minutes, when
     `prepare` asks for them, or else at the first frame that needs them, and kept in `cache` (default: the user's).
-    device: "auto", "cuda" or "cuda:N". precision: "auto" (as exported; of weights fp16), "fp32", "fp16" or "int8".
-    Raises BackendError for a device or precision that is not there, and as `load_graphs` does.
+    device: "auto", "cuda" or "cuda:N". precision: "auto" (as exported; of weights fp16), or one of these to insist on
+    it: "fp32", "fp16", "int8". Raises BackendError for a device or precision that is not there, and as `load_graphs`
+    does.
     """
 
     def __init__(
@@ -64,10 +65,10 @@ class TensorRTBackend:
         precision: str = "auto",
         cache: EngineCache | None = None,
     ) -> None:
-        self.config, graphs_are, self._graphs = _source(weights)
+        self.config, graphs_are, self._graphs = _source(weights, half=precision in ("auto", "fp16"))
         wanted = checked_precision(precision, _PRECISIONS, graphs_are, "TensorRT")
-        if graphs_are == "fp16" and wanted != "fp16":
-            raise BackendError(f"precision is {precision!r}, but the graphs were exported in fp16")
+        if graphs_are not in ("auto", wanted):
+            raise BackendError(f"precision is {precision!r}, but the graphs were exported in {graphs_are}")
         self.precision = {"auto": "fp16"}.get(wanted, wanted)
         self._device = CudaDevice(device)
         self._gpu = gpu_of(self._device.device)
@@ -94,10 +95,6 @@ class TensorRTBackend:
         program = self._network((height, width))["shallow"]
         with self._device.selected():
             return program(image=self._device.upload(image[None]))["shallow"]
-
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Tensor]:
-        """One after another: engines are of batch 1."""
-        return [self.encode_shallow(image) for image in images]
 
     def encode_common(self, shallow: Tensor) -> Tensor:
         """(1, C, h/4, w/4) -> (1, C', h', w') on the device."""
@@ -173,7 +170,7 @@ class TensorRTBackend:
         programs = {}
         try:
             with self._device.selected():
-                options = EngineOptions(size, self._gpu, self.precision)
+                options = EngineOptions(size, self._gpu)
                 engines = build_engines(graphs, self.config, options, self._cache, report, cancelled)
                 for name, engine in engines.items():
                     programs[name] = _Program(name, engine, self._device, name in _RECORDED)
@@ -192,10 +189,14 @@ class TensorRTBackend:
             store.popitem(last=False)
 
 
-def _source(weights: str | os.PathLike[str]) -> tuple[ModelConfig, str, _GraphsOf]:
-    """The configuration, the precision as exported (or "auto"), and what gives the graphs of two sizes."""
+def _source(weights: str | os.PathLike[str], half: bool) -> tuple[ModelConfig, str, _GraphsOf]:
+    """The configuration, the precision as exported (or "auto"), and what gives the graphs of two sizes.
+
+    half: make those of a weights file in float16.
+    """
     if not is_exported(weights):
         model = load_weights(weights)
+        model = model.half() if half else model
         return model.config, "auto", lambda size, ids_size: onnx_graphs(model, size, ids_size)
     graphs = load_graphs(weights, ("onnx", "tensorrt"))
     return graphs.config, graphs.precision, lambda size, ids_size: _exported(graphs, size, ids_size)
@@ -214,7 +215,7 @@ class _Program:
     """An engine with memory to run in: one frame's call at a time. Outputs are new with each call.
 
     is_recorded: whether what it enqueues is recorded as a CUDA graph, for each set of addresses that comes again. torch
-    hands out memory that was freed before first, so that these are few.
+    returns memory that was freed before first, so that these are few.
     """
 
     def __init__(self, name: str, engine: tensorrt.ICudaEngine, device: CudaDevice, is_recorded: bool) -> None:

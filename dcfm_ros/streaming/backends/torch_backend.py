@@ -50,10 +50,6 @@ class TorchBackend:
         """(h, w, 3) uint8 RGB -> (1, C, h/4, w/4) on the device."""
         return self._run(self._parts.shallow, self._runner.upload(image[None]))
 
-    def encode_shallow_batch(self, images: Sequence[np.ndarray]) -> list[Tensor]:
-        """One pass; see `Backend.encode_shallow_batch`."""
-        return list(self._run(self._parts.shallow, self._runner.upload(np.stack(images))).split(1))
-
     def encode_common(self, shallow: Tensor) -> Tensor:
         """(1, C, h/4, w/4) -> (1, C', h', w') on the device."""
         return self._run(self._parts.common, shallow)
@@ -83,7 +79,7 @@ class TorchBackend:
 
 
 class Runner(Protocol):
-    """What differs between the CPU and CUDA. name: the device in words."""
+    """The steps that differ between the CPU and CUDA. name: the device in words."""
 
     name: str
 

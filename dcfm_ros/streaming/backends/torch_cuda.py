@@ -102,8 +102,9 @@ class CudaRunner:
 
 
 def ids_in_bands(logits: Tensor, size: tuple[int, int], confidence: bool) -> tuple[Tensor, Tensor | None]:
-    """(classes, h, w) -> ids and, when asked for, max softmax x 255, both (height, width) uint8 on the same device; in
-    float32. Bands of rows bound the memory that this takes.
+    """Return ids and, when asked for, max softmax x 255 of logits (classes, h, w), computed in float32.
+
+    Both are (height, width) uint8 on the same device. Bands of rows bound the memory that this takes.
     """
     top, bottom, down = _neighbours(logits.shape[1], size[0], logits.device)
     left, right, along = _neighbours(logits.shape[2], size[1], logits.device)

@@ -11,8 +11,10 @@ _BLOCK = (4, 64)
 
 
 def ids_in_one_kernel(logits: Tensor, size: tuple[int, int], confidence: bool) -> tuple[Tensor, Tensor | None]:
-    """(classes, h, w) float16, bfloat16 or float32, in any layout -> ids and, when asked for, max softmax x 255, both
-    (height, width) uint8 on the same device; as `imaging.logits.ids_from_logits`, in float32.
+    """Return ids and, when asked for, max softmax x 255 of logits, computed in float32.
+
+    logits: (classes, h, w) float16, bfloat16 or float32, in any layout. Both results are (height, width) uint8 on the
+    same device; as `imaging.logits.ids_from_logits` gives them.
     """
     classes, *grid = logits.shape
     height, width = size

@@ -1,4 +1,4 @@
-"""What the process and its hardware are at, for diagnostics: from /proc, NVML and, on a Jetson, sysfs."""
+"""The state of the process and its hardware, for diagnostics: from /proc, NVML and, on a Jetson, sysfs."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ def hardware_name(procfs: Path = Path("/proc")) -> str:
         found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", (procfs / "cpuinfo").read_text(), re.MULTILINE)
         return found[1] if found else platform.machine()
     return platform.processor() or platform.machine()
+
+
+def nvidia_driver(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> str:
+    """Return "driver 550.54.15" where the kernel drives an NVIDIA GPU, "Jetson" on one; empty where there is none.
+
+    A container sees the driver too, even where it was not given the GPU.
+    """
+    if any((sysfs / "class" / "devfreq" / name).exists() for name in _JETSON_GPUS):
+        return "Jetson"
+    with suppress(OSError, UnicodeDecodeError):
+        text = (procfs / "driver" / "nvidia" / "version").read_text()
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", text)
+        return f"driver {found[1]}" if found else "driver of an unknown version"
+    return ""
 
 
 def read_hardware(device: str, sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> dict[str, str]:
@@ -98,7 +112,10 @@ def _of_gpu(device: str) -> dict[str, float]:
 
 @cache
 def _nvml_handle(index: int) -> Any:
-    """Of the GPU that CUDA counts as `index`, when it counts as NVML does: by bus. None where there is no NVML."""
+    """Return NVML's handle of the GPU that CUDA counts as `index`, or None where there is no NVML.
+
+    It is that GPU where CUDA counts as NVML does: by bus.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     try:
         import pynvml  # of nvidia-ml-py
