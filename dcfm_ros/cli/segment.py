@@ -46,7 +46,12 @@ def _refusal(values: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.argument("path", metavar="INPUT", type=click.Path(exists=True, path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder that masks and the rest are written to.",
+)
 @click.option("--topic", help="The image topic of a bag that has several.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder or video.")
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
