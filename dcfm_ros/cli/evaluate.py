@@ -18,8 +18,8 @@ from dcfm_ros.cli.options import backend_options, check_repeatable, stream_optio
 from dcfm_ros.datasets.dataset import Dataset
 from dcfm_ros.datasets.one_clip import OneClip
 from dcfm_ros.evaluation.disturbances import DISTURBANCES, disturbance_names
-from dcfm_ros.evaluation.report.files import write_whole
 from dcfm_ros.evaluation.runs import Evaluation, Reference, check_classes, evaluate, steps
+from dcfm_ros.files import write_whole
 from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
