@@ -56,10 +56,10 @@ class _LazyGroup(click.Group):
         try:
             return importlib.import_module(f"dcfm_ros.cli.{name}").command
         except ModuleNotFoundError as error:
-            extra = _EXTRAS.get((error.name or "").partition(".")[0])
-            install = f"'dcfm_ros[{extra}]'" if extra else error.name
+            module = (error.name or "").partition(".")[0]
+            install = f"'dcfm_ros[{_EXTRAS[module]}]'" if module in _EXTRAS else module
             raise click.ClickException(
-                f"`dcfm {name}` needs the Python module {error.name}, which is not installed: pip install {install}"
+                f"`dcfm {name}` needs the Python module {module}, which is not installed: pip install {install}"
             ) from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
