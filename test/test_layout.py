@@ -21,7 +21,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 MAX_LINES = 450
 
 # What each part may import of the others: of a whole part, or of one module. No arrow runs up: a part names only parts
-# above its own line. The plain data (the version, and where the weights are) is everybody's.
+# above its own line. The plain data (the version, and where the weights are) and files are everybody's.
 MAY_IMPORT = {
     "processes": set[str](),
     "machine": set[str](),
@@ -40,7 +40,7 @@ MAY_IMPORT = {
         *("processes", "machine", "doctor"),
     },
 }
-PLAIN_DATA = ("", "weights")
+PLAIN_DATA = ("", "files", "weights")
 
 # Which modules may import what may be missing on a machine; a module's name covers what is in it. A command of the
 # command line is loaded when it is called, so its file may import what it needs.

@@ -76,12 +76,23 @@ _STREAMS_HZ = 10.0
     multiple=True,
     default=("auto",),
     show_default=True,
-    help="May be given several times; all: every one that runs here.",
+    help="Backend that runs the network; may be given several times. all: every one that runs here.",
 )
-@click.option("--precision", type=click.Choice(PRECISIONS), multiple=True, default=("auto",), show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    multiple=True,
+    default=("auto",),
+    show_default=True,
+    help="Precision that the network computes in; may be given several times.",
+)
 @stream_option("align")
-@click.option("--rounds", default=9, type=click.IntRange(min=1), show_default=True, help="Medians are over so many.")
-@click.option("--rate", default=15.0, show_default=True, help="Hz, of the camera that frame times are taken with.")
+@click.option(
+    "--rounds", default=9, type=click.IntRange(min=1), show_default=True, help="Number of rounds that medians are over."
+)
+@click.option(
+    "--rate", default=15.0, show_default=True, help="Rate in Hz of the camera that frame times are taken with."
+)
 @click.option(
     "--budget-ms",
     type=click.FloatRange(0, min_open=True),
@@ -90,7 +101,7 @@ _STREAMS_HZ = 10.0
 @click.option("--streams", default=0, type=click.IntRange(min=0), help="Also so many cameras at 10 Hz on one device.")
 @stream_option("keyframe_mode", default="async")
 @click.option("--seconds", default=20.0, type=click.FloatRange(0.5), help="Length of the run of --streams, in seconds.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:N.")
 @click.option("--num-threads", default=0, help="CPU threads; 0: the backend's own choice.")
 @click.option("--node/--no-node", default=True, help="Also measure what the ROS node adds to a frame.")
 @click.option("--recording/--no-recording", default=True, help="Also measure `dcfm segment` from bag to files.")

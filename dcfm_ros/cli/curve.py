@@ -17,8 +17,8 @@ from dcfm_ros.cli.bench_machine import device_name
 from dcfm_ros.cli.labelled import dataset_options, make_room, only_frames, opened
 from dcfm_ros.cli.options import backend_options, stream_option
 from dcfm_ros.datasets.dataset import Dataset
-from dcfm_ros.evaluation.report.files import write_whole
 from dcfm_ros.evaluation.runs import evaluate, steps
+from dcfm_ros.files import write_whole
 from dcfm_ros.imaging.motion import Align
 from dcfm_ros.machine.libraries import versions
 from dcfm_ros.streaming import StreamOptions, StreamSegmenter

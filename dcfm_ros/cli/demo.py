@@ -24,7 +24,13 @@ FULL_NETWORK_FRAMES = 60
 
 @click.command()
 @click.argument("source", metavar="[INPUT]", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--output", default="demo_output", show_default=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--output",
+    default="demo_output",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder that results are written to; what an earlier demo left there is removed.",
+)
 @click.option("--topic", help="The image topic of a bag that has several.")
 @click.option("--weights", type=click.Path(exists=True, path_type=Path), help="A file or an exported folder.")
 @stream_option("keyframe_interval")

@@ -18,8 +18,8 @@ from dcfm_ros.cli.options import backend_options, check_repeatable, stream_optio
 from dcfm_ros.datasets.dataset import Dataset
 from dcfm_ros.datasets.one_clip import OneClip
 from dcfm_ros.evaluation.disturbances import DISTURBANCES, disturbance_names
-from dcfm_ros.evaluation.report.files import write_whole
 from dcfm_ros.evaluation.runs import Evaluation, Reference, check_classes, evaluate, steps
+from dcfm_ros.files import write_whole
 from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
@@ -37,7 +37,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.command()
 @click.argument("root", metavar="[DATASET]", required=False, type=_FOLDER)
 @click.option("--images", type=_FOLDER, help="Frames of one clip, each following the last in the order of their names.")
-@click.option("--labels", type=_FOLDER, help="8-bit PNGs of class ids with equal stems; some may lack.")
+@click.option("--labels", type=_FOLDER, help="Labels: 8-bit PNGs of class ids with the images' stems; some may lack.")
 @dataset_options
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @stream_options()
@@ -47,7 +47,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     type=click.Choice(("labels", "full")),
     default="labels",
     show_default=True,
-    help="full: hold the masks against those of the same network run in full on every frame; needs no labels.",
+    help="Reference of the scores. full: masks of the same network run in full on every frame; needs no labels.",
 )
 @click.option(
     "--disturb",

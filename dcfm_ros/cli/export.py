@@ -50,7 +50,14 @@ class Agreement:
 
 @click.command()
 @click.argument("weights", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--format", "kind", type=click.Choice(tuple(KINDS)), default="onnx", show_default=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(tuple(KINDS)),
+    default="onnx",
+    show_default=True,
+    help="Runtime that the graphs are for.",
+)
 @click.option(
     "--input-size", "size", type=SizeType(), help="Size of the network's input. Default: any, chosen when it runs."
 )

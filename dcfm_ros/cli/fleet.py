@@ -17,8 +17,8 @@ from rich.table import Table
 from dcfm_ros import __version__
 from dcfm_ros.cli.sizes import SizeType
 from dcfm_ros.evaluation.fleet import LOG, Job, LocalWorkers, Outcome, RayWorkers, Workers, cores, run_jobs
-from dcfm_ros.evaluation.report.files import files_under, sha256_of
 from dcfm_ros.evaluation.segmenting.record import fingerprint
+from dcfm_ros.files import files_under, sha256_of
 from dcfm_ros.recordings.find import find_recordings
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 

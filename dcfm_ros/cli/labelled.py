@@ -22,7 +22,7 @@ def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--kind, --split and --only, as `kind`, `split` and `only`."""
     for option in (
         click.option("--only", default="*", show_default=True, help="Only the frames whose stem matches this pattern."),
-        click.option("--split", help=f"Of DATASET. Default: {_DEFAULT_SPLIT}, and none of a folder."),
+        click.option("--split", help=f"Split of DATASET. Default: {_DEFAULT_SPLIT}, and none of a folder."),
         click.option(
             "--kind",
             type=click.Choice(("auto", *KINDS, FOLDER)),

@@ -18,12 +18,29 @@ COMMANDS = {
     "replay": "Play a recording into ROS as a camera, with /clock, losing no frame where that is asked for.",
     "evaluate": "Accuracy on labelled frames.",
     "curve": "Accuracy against milliseconds at several keyframe intervals, networks beside each other.",
-    "report": "What a recording's masks are like and what they cost: a page, numbers and tables.",
-    "compare": "What changed between two reports, and whether it may.",
+    "report": "Show what a recording's masks are like and what they cost: a page, numbers and tables.",
+    "compare": "Show what changed between two reports, and whether a bound holds.",
     "render": "Write street drives with exact labels, to train on and to try things with.",
     "train": "Train a network as a recipe says.",
     "export": "Write the network for ONNX Runtime, OpenVINO or TensorRT, checked against torch.",
     "bench": "Time full frames, keyframes and other frames, as ratios.",
+}
+
+
+# The extra of the package that brings a module; see setup.cfg.
+_EXTRAS = {
+    "torch": "torch",
+    "cv2": "opencv",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "accelerate": "train",
+    "tensorboard": "train",
+    "torchmetrics": "train",
+    "jinja2": "report",
+    "plotly": "report",
+    "ray": "ray",
+    "rclpy": "ros",
 }
 
 
@@ -39,8 +56,10 @@ class _LazyGroup(click.Group):
         try:
             return importlib.import_module(f"dcfm_ros.cli.{name}").command
         except ModuleNotFoundError as error:
+            module = (error.name or "").partition(".")[0]
+            install = f"'dcfm_ros[{_EXTRAS[module]}]'" if module in _EXTRAS else module
             raise click.ClickException(
-                f"`dcfm {name}` needs the Python package {error.name!r}; see README.md, Install"
+                f"`dcfm {name}` needs the Python module {module}, which is not installed: pip install {install}"
             ) from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

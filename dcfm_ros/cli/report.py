@@ -19,7 +19,6 @@ from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
 from dcfm_ros.evaluation.fleet import Outcome
 from dcfm_ros.evaluation.report.document import document
-from dcfm_ros.evaluation.report.files import files_under, sha256_of
 from dcfm_ros.evaluation.report.frames import FULL, RECORDED
 from dcfm_ros.evaluation.report.index import INDEX, Entry, write_index
 from dcfm_ros.evaluation.report.recorded import read_drive
@@ -28,6 +27,7 @@ from dcfm_ros.evaluation.report.sources import DatasetSource, RecordingSource, S
 from dcfm_ros.evaluation.report.summary import summary
 from dcfm_ros.evaluation.report.writing import REPORT, write_report
 from dcfm_ros.evaluation.runs import check_classes
+from dcfm_ros.files import files_under, sha256_of
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.machine.libraries import versions
 from dcfm_ros.recordings import open_recording
@@ -64,7 +64,7 @@ def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
 @click.option(
     "--labels",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="8-bit PNGs of class ids, named after the image, the frame's index or its stamp in ns; some may lack.",
+    help="Labels: 8-bit PNGs of class ids, named after the image, the frame's index or its stamp in ns; some may lack.",
 )
 @click.option("--topic", help="The image topic of a bag. Default: the only one.")
 @click.option("--split", help="Split of a data set: train, val or test.")

@@ -17,11 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dcfm_ros import __version__
 from dcfm_ros.cli.fleet import over_a_fleet
 from dcfm_ros.cli.options import backend_options, check_repeatable, stream_options
-from dcfm_ros.evaluation.report.files import files_under, sha256_of, write_whole
 from dcfm_ros.evaluation.segmenting import record
 from dcfm_ros.evaluation.segmenting.decisions import read_decisions
 from dcfm_ros.evaluation.segmenting.outputs import KINDS, Kind
 from dcfm_ros.evaluation.segmenting.run import Summary, segment
+from dcfm_ros.files import files_under, sha256_of, write_whole
 from dcfm_ros.machine.libraries import versions
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.streaming import StreamOptions, StreamSegmenter
@@ -46,7 +46,12 @@ def _refusal(values: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.argument("path", metavar="INPUT", type=click.Path(exists=True, path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder that masks and the rest are written to.",
+)
 @click.option("--topic", help="The image topic of a bag that has several.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder or video.")
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from dcfm_ros.evaluation.report.files import write_whole
+from dcfm_ros.files import write_whole
 from dcfm_ros.processes import start
 
 State = Literal["done", "done before", "failed", "interrupted"]

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dcfm_ros.files import whole_file
 from dcfm_ros.model.catalogue import ModelConfig
 from dcfm_ros.model.dcfm import DCFM
 from dcfm_ros.model.state_dicts import unwrapped
@@ -86,10 +87,9 @@ def save_weights(
         if not _is_finite(tensor):
             raise WeightsError(f"{name} holds values that are not finite as {tensor.dtype}; {path} was not written")
     document = {"format": FORMAT_VERSION, "config": asdict(model.config), "provenance": dict(provenance or {})}
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, str(partial), metadata={_METADATA_KEY: json.dumps(document)})
-    partial.chmod(0o644)  # safetensors makes it the writer's alone; a robot's node is often another user
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(tensors, str(partial), metadata={_METADATA_KEY: json.dumps(document)})
+        partial.chmod(0o644)  # safetensors makes it the writer's alone; a robot's node is often another user
 
 
 def load_weights(path: str | os.PathLike[str]) -> DCFM:

@@ -122,7 +122,8 @@ PARAMETERS = (
     Parameter(
         "input_transport",
         "raw",
-        "raw: sensor_msgs/Image. compressed: sensor_msgs/CompressedImage (JPEG, PNG) on <image>/compressed.",
+        "Form that images come in. raw: sensor_msgs/Image. compressed: sensor_msgs/CompressedImage (JPEG, PNG) on "
+        "<image>/compressed.",
         choices=("raw", "compressed"),
         per_camera=True,
     ),
@@ -140,13 +141,14 @@ PARAMETERS = (
     Parameter(
         "device",
         "auto",
-        "auto, cpu, cuda, cuda:N or gpu (Intel's). A device that is not there is an error, never replaced by another.",
+        "Device that the network runs on: auto, cpu, cuda, cuda:N or gpu (Intel's). A device that is not there is an "
+        "error, never replaced by another.",
     ),
     Parameter(
         "precision",
         "auto",
-        "What the network computes in; auto: as exported, else fp16 on CUDA, and on the CPU bf16 where OpenVINO and "
-        "the CPU have it, or fp32. int8 is exported with dcfm export.",
+        "Precision that the network computes in. auto: as exported, else fp16 on CUDA, and on the CPU bf16 where "
+        "OpenVINO and the CPU have it, or fp32. int8 is exported with dcfm export.",
         choices=PRECISIONS,
     ),
     Parameter("num_threads", 0, "CPU threads of the network; 0: the backend's own choice.", minimum=0, maximum=1024),
@@ -161,7 +163,8 @@ PARAMETERS = (
     Parameter(
         "region_of_interest",
         [0, 0, 0, 0],
-        "x, y, width and height of what is segmented, in pixels; the rest of the mask is 255. All 0: the whole image.",
+        "Part of the image that is segmented: x, y, width and height in pixels. The rest of the mask is 255. All 0: "
+        "the whole image.",
         minimum=0,
         maximum=65536,
         per_camera=True,

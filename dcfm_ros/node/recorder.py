@@ -21,6 +21,7 @@ from rclpy.qos import QoSProfile
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
+from dcfm_ros.files import write_whole
 from dcfm_ros.node.messages import stamp_ns
 from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.processes import end_with_parent
@@ -71,9 +72,7 @@ class Recorder(Node):
         for status in message.status:
             if status.name == "segmentation":
                 counts = {pair.key: pair.value for pair in status.values}
-                partial = self._output / "counts.json.partial"
-                partial.write_text(json.dumps(counts, indent=2) + "\n")
-                partial.replace(self._output / "counts.json")
+                write_whole(self._output / "counts.json", json.dumps(counts, indent=2) + "\n")
 
     def _write(self) -> None:
         while (entry := self._queue.get()) is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from dcfm_ros.files import whole_file
 from dcfm_ros.model import DCFM
 from dcfm_ros.training.recipe import Recipe
 
@@ -70,11 +70,8 @@ class RunState:
         """
         self._check_finite(path)
         document = {name: part.state_dict() for name, part in self._parts.items()}
-        partial = path.with_suffix(".partial")
-        torch.save(document | {"step": self.step, "best": self.best, "recipe": self._recipe}, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())  # else the new name may be on the disk before what it names is
-        partial.replace(path)
+        with whole_file(path, durable=True) as partial:
+            torch.save(document | {"step": self.step, "best": self.best, "recipe": self._recipe}, partial)
 
     def load(self, path: Path, device: torch.device) -> None:
         """Read what `save` wrote; learning rates are those of this recipe's `steps`.

@@ -28,10 +28,19 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class SourceRecipe:
-    """path: a folder under `data_root`. share: how often it is drawn, against the other sources' shares; any unit.
-    dataset, split: see datasets.open.open_dataset. hold_out: a glob pattern of stems that are never trained on but
-    validated on; in quotes, as YAML reads 0010 as the number 8. validate_split: a split of the same data set whose
-    labelled frames are validated on, as held-out frames are. max_distance, direction: see sources.Source.
+    """One source of a recipe's frames: a data set, or a split of it.
+
+    Attributes:
+        path: folder under `data_root`.
+        share: how often it is drawn, against the other sources' shares; any unit.
+        dataset, split: see `datasets.open.open_dataset`.
+        max_distance, direction: see `sources.Source`.
+        hold_out: glob pattern of stems that are never trained on but validated on; in quotes, as YAML reads 0010 as the
+            number 8.
+        validate_split: split of the same data set whose labelled frames are validated on, as held-out frames are.
+
+    Raises:
+        ValueError: a share that is not above 0, or the same split for both.
     """
 
     path: str

@@ -19,7 +19,7 @@ from dcfm_ros.training.recipe import Recipe
 
 
 class TrainingStep:
-    """What changes the weights. The model is changed in place; it must be on the accelerator's device.
+    """A step of training: it changes the model in place, which must be on the accelerator's device.
 
     class_weights: (classes,) float32. optimizer, schedule: theirs is the state that a checkpoint keeps.
     """

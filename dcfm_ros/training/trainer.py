@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 def train(recipe: Recipe) -> Path:
     """Train as the recipe says and return the path of the weights: the best on held-out frames, else the last.
 
-    Goes on from `<output>/checkpoint.pt` if it is there, with the results of a run that was never stopped. Started by
+    Resumes from `<output>/checkpoint.pt` if it is there, with the results of a run that was never stopped. Started by
     torchrun or `accelerate launch`, every process computes its part of each batch.
 
     Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used, a loss

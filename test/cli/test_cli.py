@@ -67,7 +67,10 @@ def test_models_are_listed_without_torch() -> None:
 def test_a_command_whose_package_is_missing_says_which() -> None:
     done = dcfm("train", "--help", without="torchmetrics")
     assert done.returncode == 1
-    assert "`dcfm train` needs the Python package 'torchmetrics" in done.stderr
+    assert (
+        "`dcfm train` needs the Python module torchmetrics, which is not installed: pip install 'dcfm_ros[train]'"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 import pytest
 
+from dcfm_ros.cli.main import COMMANDS
 from dcfm_ros.node.parameter_table import PARAMETERS
 from dcfm_ros.streaming import StreamOptions
 
@@ -48,3 +49,17 @@ def test_the_node_has_the_defaults_of_the_record() -> None:
 @pytest.mark.parametrize("command", ["segment", "evaluate", "report", "curve", "bench", "export", "demo", "doctor"])
 def test_no_command_has_another_name_for_such_a_choice(command: str) -> None:
     assert not SYNONYMS & {name for option in options_of(command).values() for name in option.opts}
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_option_is_described_by_a_sentence_that_stands_alone(command: str) -> None:
+    for name, option in options_of(command).items():
+        described = option.help or ""
+        assert described[:1].isupper() and described.endswith("."), f"--{name}: {described!r}"
+        assert not described.startswith(("Of ", "What ")), f"--{name}: {described!r}"
+
+
+def test_every_parameter_is_described_by_a_sentence_that_stands_alone() -> None:
+    for row in PARAMETERS:
+        assert row.description[:1].isupper() and row.description.endswith("."), row.name
+        assert not row.description.startswith(("Of ", "What ")), row.name

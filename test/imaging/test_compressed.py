@@ -158,7 +158,8 @@ def test_other_data_is_named(data: bytes, message: str) -> None:
 @settings(deadline=None, max_examples=60)
 @given(data=st.sampled_from([JPEG, PNG]), cut=st.data())
 def test_a_file_that_is_cut_anywhere_is_refused(data: bytes, cut: st.DataObject) -> None:
-    end = cut.draw(st.integers(0, len(data) - 1))
+    # A JPEG that lacks its end marker alone is whole: some cameras never send it.
+    end = cut.draw(st.integers(0, len(data) - (3 if data is JPEG else 1)))
     with pytest.raises(EncodingError, match=f"^{end} bytes of format 'png'"):
         decode_compressed(data[:end], "png")
 

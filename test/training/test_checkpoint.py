@@ -54,6 +54,6 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monk
     size = (tmp_path / "checkpoint.pt").stat().st_size
     assert size > 1_000_000
     assert done == [
-        f"synced checkpoint.partial of {size} bytes",
-        f"replaced by checkpoint.partial of {size} bytes",
+        f"synced checkpoint.pt.partial of {size} bytes",
+        f"replaced by checkpoint.pt.partial of {size} bytes",
     ]

@@ -67,7 +67,7 @@ def test_a_run_that_is_killed_ends_like_one_that_never_was(
     assert logged(broken) == expected[:3]  # a step more than the checkpoint knows of
 
     checkpoint = (broken / "checkpoint.pt").read_bytes()
-    for name in ("checkpoint.partial", "weights.safetensors.partial"):  # as left by one killed while it writes
+    for name in ("checkpoint.pt.partial", "weights.safetensors.partial"):  # as left by one killed while it writes
         (broken / name).write_bytes(checkpoint[: len(checkpoint) // 2])
     # As if it had been killed and started again within a second, which the log's name is told apart by.
     (log,) = (broken / "tensorboard").glob("events.out.tfevents.*")

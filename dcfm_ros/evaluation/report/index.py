@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dcfm_ros.evaluation.report.files import write_whole
 from dcfm_ros.evaluation.report.frames import FULL
 from dcfm_ros.evaluation.report.numbers import csv_text, mean
 from dcfm_ros.evaluation.report.writing import METRICS, REPORT, page_environment
+from dcfm_ros.files import write_whole
 
 INDEX, TABLE = "index.html", "index.csv"
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from dcfm_ros.datasets.dataset import Dataset, DatasetError
 from dcfm_ros.datasets.pixels import check_ids, read_ids
-from dcfm_ros.evaluation.report.files import files_under
 from dcfm_ros.evaluation.runs import without_gap
+from dcfm_ros.files import files_under
 from dcfm_ros.imaging.files import images_in
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import LabelSet

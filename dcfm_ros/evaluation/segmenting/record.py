@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcfm_ros.evaluation.report.files import files_under, write_whole
+from dcfm_ros.files import files_under, write_whole
 from dcfm_ros.recordings.recording import RecordingError
 
 NAME = "run.json"
