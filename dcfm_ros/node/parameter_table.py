@@ -9,27 +9,18 @@ from typing import Any
 
 from dcfm_ros.streaming.backends.base import PRECISIONS
 from dcfm_ros.streaming.backends.select import BACKENDS
-from dcfm_ros.streaming.options import refusal, stream_choices
+from dcfm_ros.streaming.options import Choice, refusal, stream_choices
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One row. choices: the strings that are allowed; minimum, maximum: the range of numbers (of each, in a list).
+class Parameter(Choice):
+    """One row: a choice whose default is of the type that ROS declares it as.
 
-    unit: of the numbers, as people read it. changeable: takes effect between two frames; any other is read when the
-    node is configured, or, where read_only, when it is started. per_camera: with several cameras, `<camera>.<name>` is
-    there too, and goes before this one.
+    What is not changeable is read when the node is configured, or, where read_only, when it is started. per_camera:
+    with several cameras, `<camera>.<name>` is there too, and goes before this one.
     A list of strings that is empty holds one empty string: ROS cannot tell what an empty list is a list of.
     """
 
-    name: str
-    default: str | bool | int | float | list[int] | list[float] | list[str]
-    description: str
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    unit: str = ""
-    changeable: bool = False
     read_only: bool = False
     per_camera: bool = False
 
@@ -99,16 +90,9 @@ def _is_fraction(text: str) -> bool:
 def _stream_parameters() -> Iterator[Parameter]:
     """A row for each of the stream's options. What looks ahead is for recordings, so no node offers it."""
     for choice in stream_choices():
-        yield Parameter(
-            choice.name,
-            [0, 0] if choice.default is None else choice.default,
-            choice.description,
-            choices=tuple(each for each in choice.choices if each != "bidirectional"),
-            minimum=choice.minimum,
-            maximum=choice.maximum,
-            unit=choice.unit,
-            changeable=choice.changeable,
-        )
+        default = [0, 0] if choice.default is None else choice.default
+        choices = tuple(each for each in choice.choices if each != "bidirectional")
+        yield Parameter(**vars(choice) | {"default": default, "choices": choices})
 
 
 PARAMETERS = (
