@@ -41,7 +41,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @dataset_options
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @stream_options()
-@backend_options(default="torch")
+@backend_options
 @click.option(
     "--against",
     type=click.Choice(("labels", "full")),

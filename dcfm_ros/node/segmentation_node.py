@@ -16,6 +16,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.utilities import remove_ros_args
 from std_srvs.srv import SetBool, Trigger
 
 from dcfm_ros import __version__
@@ -27,7 +28,7 @@ from dcfm_ros.node.diagnostics import CameraReport, Diagnostics
 from dcfm_ros.node.engine import Engine
 from dcfm_ros.node.guards import guard_services, spin, transition
 from dcfm_ros.node.log import NodeLog, lose_what_nobody_reads
-from dcfm_ros.node.parameters import declare, read_settings
+from dcfm_ros.node.parameters import declare, read_settings, strangers
 from dcfm_ros.node.pipeline import Pipeline
 from dcfm_ros.node.settings import Settings
 from dcfm_ros.node.shutdown import shut_down
@@ -97,6 +98,8 @@ class SegmentationNode(LifecycleNode):
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         guard_services(self, lambda line: self._log("warning", line))
         self.get_logger().info(f"dcfm_ros {__version__}")
+        if strange := strangers(self):
+            self.get_logger().warning(strange)
 
     def begin(self) -> bool:
         """Do what `autostart` says, see `Autostart.begin`. False where the node was to be started and cannot be."""
@@ -371,11 +374,27 @@ def _is_initialized(args: list[str] | None) -> bool:
     try:
         rclpy.init(args=args)
     except RuntimeError as error:
-        why = re.sub(r", at \S+\.c:\d+", "", str(error))
-        example = "; expected values of one kind, as [160.0, 24.5]" if "same type" in why else ""
-        print(f"segmentation_node: {why}{example}", file=sys.stderr)
+        why = re.sub(r", at \S+\.c:\d+", "", str(error)).removeprefix("failed to initialize rcl: ")
+        expected = next((expected for part, expected in _EXPECTED.items() if part in why), "")
+        print(f"segmentation_node: {why}{expected}", file=sys.stderr)
+        return False
+    if others := remove_ros_args(sys.argv[1:] if args is None else args):
+        print(
+            f"segmentation_node: the argument {others[0]} is unknown; expected parameters after --ros-args, as in "
+            "--ros-args -p keyframe_interval:=10",
+            file=sys.stderr,
+        )
         return False
     return True
+
+
+_EXPECTED = {
+    "same type": "; expected values of one kind, as [160.0, 24.5]",
+    "log level": "; expected debug, info, warn, error or fatal",
+    "Error opening YAML file": "; expected a file that is there",
+    "params file": "; expected YAML, as in the config/segmentation.yaml that ships",
+}
+"""By a part of what ROS says of an argument: what it does not say."""
 
 
 def _created() -> SegmentationNode | None:

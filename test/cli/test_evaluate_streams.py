@@ -89,7 +89,7 @@ def test_asynchronous_keyframes_are_older(scored: Callable[..., dict[str, Any]])
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--keyframe-mode", "async"), "asynchronous keyframes want --swap-after here"),
+        (("--keyframe-mode", "async"), "--keyframe-mode async needs --swap-after here"),
         (("--schedule", "max_age"), "the largest keyframe age is 0.0; expected more than 0"),
         (("--backend", "openvino", "--device", "cuda"), "cuda"),
     ],

@@ -73,8 +73,8 @@ def test_drives_are_reported_side_by_side(called: Call, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["segment", "--save", "csv"], "expected masks in --save with --jobs or --ray"),
-        (["segment", "--decisions", "frames.csv"], "--decisions are those of one recording"),
-        (["report", "--labels", "labels"], "--labels are those of one recording"),
+        (["segment", "--decisions", "frames.csv"], "--decisions are the decisions of one recording"),
+        (["report", "--labels", "labels"], "--labels are the labels of one recording"),
     ],
 )
 def test_what_is_of_one_recording_is_refused(
