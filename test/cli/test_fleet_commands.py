@@ -88,6 +88,15 @@ def test_what_is_of_one_recording_is_refused(
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
+@pytest.mark.parametrize("command", ["segment", "report"])
+def test_a_folder_of_recordings_asks_for_jobs(called: Call, tmp_path: Path, command: str) -> None:
+    fleet = write_fleet(tmp_path / "fleet", 2)
+    done = called(command, str(fleet), "--output", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "fleet is no recording, but 2 lie below it (b, ...); name one of them" in done.stderr
+    assert "take all of them with --jobs 1" in done.stderr
+
+
 def test_a_folder_without_recordings_is_told(called: Call, tmp_path: Path) -> None:
     done = called("segment", str(tmp_path), "--output", str(tmp_path / "out"), "--jobs", "2")
     assert (done.returncode, "holds no recordings" in done.stderr) == (1, True)

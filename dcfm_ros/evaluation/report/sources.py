@@ -113,7 +113,7 @@ class DatasetSource:
 
     def __init__(self, dataset: Dataset) -> None:
         streams = sum(1 for clip in dataset.clips for _ in without_gap(clip))
-        if streams == sum(map(len, dataset.clips)):
+        if 0 < streams == sum(map(len, dataset.clips)):
             raise DatasetError(
                 f"no frame of {dataset.root} follows another, by the numbers in their names ({_first_names(dataset)}); "
                 "expected numbers that rise by 1, or --labels, which takes the images as one clip in the order of "

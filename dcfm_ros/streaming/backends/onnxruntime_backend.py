@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dcfm_ros.machine.libraries import how_to_install
 from dcfm_ros.streaming.backends.background import threads_beside
 from dcfm_ros.streaming.backends.base import BackendError
 from dcfm_ros.streaming.backends.graph_backend import GraphBackend
@@ -125,7 +126,7 @@ def _library() -> Any:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise BackendError(
-            "onnxruntime is not installed; pip install onnxruntime (onnxruntime-gpu for CUDA)"
+            f"onnxruntime is not installed; {how_to_install('onnxruntime')}, or for CUDA pip install onnxruntime-gpu"
         ) from error
     with contextlib.suppress(AttributeError):  # newer builds for GPUs find the CUDA libraries of pip packages so
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
