@@ -18,7 +18,7 @@ COMMANDS = {
     "segment": "Masks, an overlay, a bag and a table of a recording; needs no ROS.",
     "replay": "Play a recording into ROS as a camera, with /clock, losing no frame where that is asked for.",
     "evaluate": "Accuracy on labelled frames.",
-    "curve": "Accuracy against milliseconds at several keyframe intervals, networks beside each other.",
+    "curve": "Accuracy against milliseconds at several keyframe intervals, of one network or several.",
     "report": "Show what a recording's masks are like and what they cost: a page, numbers and tables.",
     "compare": "Show what changed between two reports, and whether a bound holds.",
     "render": "Write street drives with exact labels, to train on and to try things with.",

@@ -73,7 +73,7 @@ def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
     default="1,2,5,10",
     show_default=True,
     callback=_intervals,
-    help="Keyframe intervals to run beside --keyframe-interval; 1 is the full network.",
+    help="More keyframe intervals to run, to compare --keyframe-interval with; 1 is the full network.",
 )
 @click.option("--recorded", is_flag=True, help="Read what the robot's node recorded in the bag; no network is run.")
 @click.option("--node", default="/segmentation", show_default=True, help="With --recorded: what its topics begin with.")

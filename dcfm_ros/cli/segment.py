@@ -76,7 +76,10 @@ def _refusal(values: Mapping[str, Any]) -> str:
     help="A bag with the node's timing, or a frames.csv: process the frames and take the keyframes of that run.",
 )
 @click.option(
-    "--timing-topic", default="/segmentation/timing", show_default=True, help="Where a bag of --decisions has them."
+    "--timing-topic",
+    default="/segmentation/timing",
+    show_default=True,
+    help="Topic of the timing in a bag of --decisions.",
 )
 @click.option(
     "--resume", is_flag=True, help="Continue the run in --output, at the keyframe before its first missing mask."
@@ -102,8 +105,8 @@ def command(
 
     Leaves OUTPUT/masks/000000.png (class ids), OUTPUT/overlay.mp4, OUTPUT/bag (a rosbag2 with the node's topics
     /segmentation/mask, color, timing and labels, at the images' stamps), OUTPUT/frames.csv, labels.json and run.json.
-    Of a damaged INPUT all is read that can be, and what is lost is told at the end. Ctrl-C finishes the files of what
-    is done. --resume then keeps the masks, and writes the overlay and the bag again from them.
+    Of a damaged INPUT everything that can be read is read, and the losses are listed at the end. After Ctrl-C the files
+    hold what was done so far; --resume then keeps the masks, and writes the overlay and the bag again from them.
 
     With --jobs or --ray, INPUT is a folder that holds recordings at any depth, and each leaves all this in a folder of
     its own in OUTPUT. A second run passes over those that are done and continues with the others. Each job gets its

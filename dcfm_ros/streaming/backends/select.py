@@ -102,7 +102,7 @@ def _tensorrt(weights: Weights, device: str, precision: str) -> Backend:
         from dcfm_ros.streaming.backends.tensorrt_backend import TensorRTBackend
     except ImportError as error:  # also where Python's part is there and its libraries are not
         raise BackendError(
-            f"{error}; TensorRT comes with JetPack 6.1 and later; elsewhere pip install 'tensorrt<12', beside torch"
+            f"{error}; TensorRT comes with JetPack 6.1 and later; elsewhere pip install 'tensorrt<12', with torch"
         ) from error
     return TensorRTBackend(weights, device, precision)
 
