@@ -31,7 +31,6 @@ def document(measured: Measured, names: Sequence[str], facts: Mapping[str, Any])
         "size": None if measured.size is None else list(measured.size),
         "classes": list(names),
         "shown": measured.shown,
-        "streams": 1 + measured.runs[measured.shown][-1].stream,
         "scores": found[measured.shown] | {"mvc8": measured.mvc8, "mvc16": measured.mvc16},
         "runs": found,
         "worst": [

@@ -23,13 +23,10 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
 def warnings(metrics: Mapping[str, Any]) -> list[str]:
     """Sentences on what makes this report say less than it seems to."""
     found = list(metrics["warnings"])
-    scores = metrics["scores"]
-    if not metrics["drive"] and 1 < scores["frames"] < 2 * metrics["streams"]:
-        found.insert(
-            0,
-            f"The frames do not follow each other: {scores['frames']} frames are {metrics['streams']} streams, each of "
-            "which begins with a keyframe. So hardly anything was reused, and what this report says about reuse, "
-            "flicker and speed does not hold for a video. Frames follow each other where their numbers have no gaps.",
+    if gaps := metrics["input"].get("gaps"):
+        found.append(
+            f"Frames are missing in {count(gaps, 'place')}, by the numbers in their names: the frame after each is a "
+            "keyframe."
         )
     if metrics["live"] and RECORDED not in metrics["runs"]:
         found.append(
