@@ -80,7 +80,7 @@ def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
     "--node",
     default="/segmentation",
     show_default=True,
-    help="What the topics of the robot's node begin with, in a bag that holds its masks.",
+    help="Prefix of the topics of the robot's node, in a bag that holds its masks.",
 )
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @stream_options(modes=("causal", "bidirectional"))
