@@ -27,7 +27,7 @@ _JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True, order=True)
-class Picture:
+class WorstFrame:
     """A frame, its masks and where they differ, as `data:` addresses of images at most 420 pixels wide, by caption."""
 
     agreement: float
@@ -41,7 +41,7 @@ class WorstFrames:
 
     def __init__(self, labels: LabelSet) -> None:
         self._labels = labels
-        self._kept: list[Picture] = []  # the worst first
+        self._kept: list[WorstFrame] = []  # the worst first
 
     def offer(
         self, record: FrameRecord, frame: Frame, mask: np.ndarray, full: np.ndarray, label: np.ndarray | None
@@ -53,10 +53,10 @@ class WorstFrames:
         near = [kept for kept in self._kept if abs(kept.number - record.number) < APART]
         self._kept = [kept for kept in self._kept if kept not in near]
         images = self._images(frame, mask, full, label)
-        bisect.insort(self._kept, Picture(record.agreement, record.number, record.distance, images))
+        bisect.insort(self._kept, WorstFrame(record.agreement, record.number, record.distance, images))
         del self._kept[KEPT:]
 
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[WorstFrame]:
         """Those that are kept, the worst first."""
         return list(self._kept)
 

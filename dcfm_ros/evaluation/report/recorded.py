@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from dcfm_ros.evaluation.report.frames import RECORDED, Flicker, FrameRecord
-from dcfm_ros.evaluation.report.runs import Measured
+from dcfm_ros.evaluation.report.in_step import Measured
+from dcfm_ros.imaging.frame import stamp_ns
 from dcfm_ros.imaging.labels import LABEL_SETS, LabelSet, labels_for
 from dcfm_ros.recordings import RecordingError, open_recording
 from dcfm_ros.recordings.messages import read_messages, topics_of
@@ -60,7 +61,7 @@ def read_drive(path: Path, node: str = "/segmentation", image_topic: str | None 
 def _timings(path: Path, topic: str) -> Iterator[tuple[int, Timing]]:
     for number, (received_ns, message) in enumerate(read_messages(path, topic)):
         try:
-            yield _stamp(message) or received_ns, read_timing(message)
+            yield stamp_ns(message.header) or received_ns, read_timing(message)
         except ValueError as error:
             raise RecordingError(f"message {number} on {topic} in {path}: {error}") from error
 
@@ -98,7 +99,7 @@ def _image_stamps(path: Path, topics: dict[str, str], node: str, wanted: str | N
         raise RecordingError(f"{path} has several image topics; expected --topic to name one of {_listed(own)}")
     if wanted is None and not own:
         return None
-    return [_stamp(message) or received_ns for received_ns, message in read_messages(path, wanted or own[0])]
+    return [stamp_ns(message.header) or received_ns for received_ns, message in read_messages(path, wanted or own[0])]
 
 
 def _labels(path: Path, topics: dict[str, str], node: str, names: tuple[str, ...]) -> LabelSet:
@@ -122,11 +123,6 @@ def _drive(stamps: Sequence[int], images: Sequence[int] | None) -> dict[str, Any
         "dropped": None if images is None else sum(stamp not in met for stamp in images),
         "gaps": [{"after_frame": at, "seconds": ns / 1e9} for at, ns in enumerate(apart) if ns > GAP * usual],
     }
-
-
-def _stamp(message: Any) -> int:
-    """header.stamp in nanoseconds."""
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
 def _listed(topics: Sequence[str] | dict[str, str]) -> str:

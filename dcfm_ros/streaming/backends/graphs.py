@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dcfm_ros.deploy.exported import is_exported, read_exported
-from dcfm_ros.model.catalogue import ModelConfig
+from dcfm_ros.model.catalogue import ModelConfig, Size
 from dcfm_ros.streaming.backends.base import PRECISIONS, BackendError
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)

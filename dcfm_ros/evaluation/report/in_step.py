@@ -14,8 +14,8 @@ import numpy as np
 
 from dcfm_ros.evaluation.metrics import VideoConsistency
 from dcfm_ros.evaluation.report.frames import FULL, Flicker, FrameRecord, Overlap, shares_of
-from dcfm_ros.evaluation.report.pictures import Picture, WorstFrames
-from dcfm_ros.evaluation.report.sources import Sample, Source
+from dcfm_ros.evaluation.report.inputs import Input, Sample
+from dcfm_ros.evaluation.report.pictures import WorstFrame, WorstFrames
 from dcfm_ros.streaming import Segmentation, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 
@@ -33,13 +33,13 @@ class Measured:
     shown: str
     mvc8: float | None
     mvc16: float | None
-    worst: list[Picture]
+    worst: list[WorstFrame]
     size: tuple[int, int] | None
 
 
 def run_in_step(
     backend: Backend,
-    source: Source,
+    source: Input,
     segmenters: Mapping[str, StreamSegmenter],
     shown: str,
     advance: Callable[[], object] = lambda: None,
@@ -51,9 +51,9 @@ def run_in_step(
     """
     labels = StreamSegmenter(backend).labels
     against_labels = bool(source.label_files)
-    closer = _Closer(WorstFrames(labels), against_labels)
-    full = _Run(StreamSegmenter(backend, StreamOptions(mode="full")), len(labels), closer if shown == FULL else None)
-    others = {name: _Run(one, len(labels), closer if name == shown else None) for name, one in segmenters.items()}
+    shown_run = _ShownRun(WorstFrames(labels), against_labels)
+    full = _Run(StreamSegmenter(backend, StreamOptions(mode="full")), len(labels), shown_run if shown == FULL else None)
+    others = {name: _Run(one, len(labels), shown_run if name == shown else None) for name, one in segmenters.items()}
     size: tuple[int, int] | None = None
     for number, sample in enumerate(source):
         if sample.begins_stream:
@@ -63,7 +63,7 @@ def run_in_step(
             size = (sample.frame.height, sample.frame.width)
             for run in (full, *others.values()):
                 run.segmenter.warm_up(*size)
-        met = _Met(number, sample, full.mask_of(sample))
+        met = _FullFrame(number, sample, full.mask_of(sample))
         full.note(met)
         for run in others.values():
             run.push(met)
@@ -72,13 +72,13 @@ def run_in_step(
         run.end()
     if size is None:
         raise ValueError("the input has no frames; expected at least one")
-    mvc8, mvc16 = (consistency.value() for consistency in closer.consistencies)
+    mvc8, mvc16 = (consistency.value() for consistency in shown_run.consistencies)
     runs = {FULL: full.records} | {name: run.records for name, run in others.items()}
-    return Measured(runs, shown, mvc8, mvc16, closer.worst.pictures(), size)
+    return Measured(runs, shown, mvc8, mvc16, shown_run.worst.pictures(), size)
 
 
 @dataclass(frozen=True, eq=False)
-class _Met:
+class _FullFrame:
     """A frame, and the full network's result for it."""
 
     number: int
@@ -89,26 +89,26 @@ class _Met:
 class _Run:
     """One segmenter on its way, and the records so far."""
 
-    def __init__(self, segmenter: StreamSegmenter, classes: int, closer: _Closer | None) -> None:
+    def __init__(self, segmenter: StreamSegmenter, classes: int, shown_run: _ShownRun | None) -> None:
         self.segmenter = segmenter
         self.records: list[FrameRecord] = []
-        self._classes, self._closer = classes, closer
+        self._classes, self._shown_run = classes, shown_run
         self._flicker = Flicker()
-        self._waiting: deque[_Met] = deque()
+        self._waiting: deque[_FullFrame] = deque()
         self._stream = -1
 
     def begin_stream(self) -> None:
         self._take(self.segmenter.flush())
         self._flicker.begin_stream()
-        if self._closer is not None:
-            self._closer.begin_stream()
+        if self._shown_run is not None:
+            self._shown_run.begin_stream()
         self._stream += 1
 
     def mask_of(self, sample: Sample) -> Segmentation:
         (result,) = self.segmenter.push(sample.frame)
         return result
 
-    def push(self, met: _Met) -> None:
+    def push(self, met: _FullFrame) -> None:
         self._waiting.append(met)
         self._take(self.segmenter.push(met.sample.frame))
 
@@ -116,7 +116,7 @@ class _Run:
         self._take(self.segmenter.flush())
         self.segmenter.close()
 
-    def note(self, met: _Met, result: Segmentation | None = None) -> None:
+    def note(self, met: _FullFrame, result: Segmentation | None = None) -> None:
         """Record a frame's result, the full network's own where no other is given."""
         result = result or met.full
         against_full = Overlap.of(result.mask, met.full.mask, self._classes)
@@ -137,15 +137,15 @@ class _Run:
             against_label=None if label is None else Overlap.of(result.mask, label, self._classes),
         )
         self.records.append(record)
-        if self._closer is not None:
-            self._closer.look(record, met.sample, result.mask, met.full.mask)
+        if self._shown_run is not None:
+            self._shown_run.take(record, met.sample, result.mask, met.full.mask)
 
     def _take(self, results: list[Segmentation]) -> None:
         for result in results:
             self.note(self._waiting.popleft(), result)
 
 
-class _Closer:
+class _ShownRun:
     """Measures of the run that is shown alone: consistency over time and the pictures."""
 
     def __init__(self, worst: WorstFrames, against_labels: bool) -> None:
@@ -157,7 +157,7 @@ class _Closer:
         for consistency in self.consistencies:
             consistency.begin_clip()
 
-    def look(self, record: FrameRecord, sample: Sample, mask: np.ndarray, full: np.ndarray) -> None:
+    def take(self, record: FrameRecord, sample: Sample, mask: np.ndarray, full: np.ndarray) -> None:
         self.worst.offer(record, sample.frame, mask, full, sample.label)
         reference = sample.label if self._against_labels else full
         for consistency in self.consistencies:
