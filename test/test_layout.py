@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "model": set[str](),
     "imaging": set[str](),
     "deploy": {"model"},
-    "streaming": {"model", "imaging", "deploy"},
+    "streaming": {"model", "imaging", "deploy", "machine"},
     "recordings": {"imaging"},
     "datasets": {"imaging"},
     "evaluation": {"streaming", "datasets", "recordings", "imaging"},

@@ -40,14 +40,15 @@ def over_a_fleet(
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
-            "--jobs", type=click.IntRange(1, 1024), help="INPUT holds recordings: do each of them, N at a time."
+            "--jobs", type=click.IntRange(1, 1024), help="INPUT is a folder of recordings: process each, N at a time."
         )
         @click.option(
             "--ray",
             is_flag=False,
             flag_value="",
             metavar="[ADDRESS]",
-            help="As --jobs, over the Ray cluster there, or that runs here, or is begun here. All see the same files.",
+            help="Like --jobs, on the Ray cluster at ADDRESS; without ADDRESS on one that runs here, or a new one. Its "
+            "machines must see the same files.",
         )
         @wraps(command)
         def with_fleet(jobs: int | None, ray: str | None, **values: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Protocol
 import rclpy
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException
+from rclpy.utilities import remove_ros_args
 
 from dcfm_ros.node.log import lose_what_nobody_reads
 from dcfm_ros.processes import end_with_parent
@@ -71,8 +72,24 @@ def _initialize(name: str, args: list[str] | None) -> bool:
     try:
         rclpy.init(args=args)
     except RuntimeError as error:
-        why = re.sub(r", at \S+\.c:\d+", "", str(error))
-        example = "; expected values of one kind, as [160.0, 24.5]" if "same type" in why else ""
-        print(f"{name}: {why}{example}", file=sys.stderr)
+        why = re.sub(r", at \S+\.c:\d+", "", str(error)).removeprefix("failed to initialize rcl: ")
+        expected = next((expected for part, expected in _EXPECTED.items() if part in why), "")
+        print(f"{name}: {why}{expected}", file=sys.stderr)
+        return False
+    if others := remove_ros_args(sys.argv[1:] if args is None else args):
+        print(
+            f"{name}: the argument {others[0]} is unknown; expected parameters after --ros-args, as in "
+            "--ros-args -p keyframe_interval:=10",
+            file=sys.stderr,
+        )
         return False
     return True
+
+
+_EXPECTED = {
+    "same type": "; expected values of one kind, as [160.0, 24.5]",
+    "log level": "; expected debug, info, warn, error or fatal",
+    "Error opening YAML file": "; expected a file that is there",
+    "params file": "; expected YAML, as in the config/segmentation.yaml that ships",
+}
+"""By a part of what ROS says of an argument: what it does not say."""

@@ -62,7 +62,7 @@ def play(
     give_up_after: float,
     label: str,
 ) -> None:
-    """Play INPUT (a bag, a video, a folder of images) as a camera, its calibration beside it.
+    """Play INPUT (a bag, a video, a folder of images) as a camera, with its calibration.
 
     Images keep the stamp, the frame_id and the encoding that they were recorded with; compressed ones are played as raw
     ones. /clock goes with the stamps, for nodes with use_sim_time. In lossless mode each frame waits for the mask of

@@ -24,7 +24,7 @@ from dcfm_ros.node.diagnostics import Diagnostics
 from dcfm_ros.node.executable import run
 from dcfm_ros.node.guards import guard_services, spin, transition
 from dcfm_ros.node.log import NodeLog, throttled
-from dcfm_ros.node.parameters import declare, read_settings
+from dcfm_ros.node.parameters import declare, read_settings, strangers
 from dcfm_ros.node.pipeline import Pipeline
 from dcfm_ros.node.worker import RejectedError
 
@@ -72,6 +72,8 @@ class SegmentationNode(LifecycleNode):
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         guard_services(self, partial(self._log, "warning"))
         self.get_logger().info(f"dcfm_ros {__version__}")
+        if strange := strangers(self):
+            self.get_logger().warning(strange)
 
     def begin(self) -> bool:
         """Do what `autostart` says; False where the node was to be started and cannot be."""

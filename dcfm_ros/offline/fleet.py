@@ -160,7 +160,7 @@ class RayWorkers:
         try:
             import ray
         except ModuleNotFoundError as error:
-            raise FleetError("Ray is not installed; pip install ray") from error
+            raise FleetError("Ray is not installed; pip install 'dcfm_ros[ray]'") from error
         self._ray = ray
         self._is_ours = not ray.is_initialized()
         if self._is_ours:

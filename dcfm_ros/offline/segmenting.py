@@ -122,8 +122,8 @@ def _from_disk(place: int, frame: Frame, stamp_ns: int, timing: Timing, folder: 
     mask = cv2.imread(str(_mask(folder, place)), cv2.IMREAD_UNCHANGED)
     if stamp_ns != frame.stamp_ns or mask is None or mask.shape != (frame.height, frame.width):
         raise RecordingError(
-            f"frame {place} of the recording is of {frame.stamp_ns} ns and {frame.width}x{frame.height} pixels; "
-            f"expected {stamp_ns} ns, as in the run that is gone on with, and the size of {_mask(folder, place)}"
+            f"frame {place} of the recording has the stamp {frame.stamp_ns} and {frame.width}x{frame.height} pixels; "
+            f"expected {stamp_ns} ns, as in the run that is continued, and the size of {_mask(folder, place)}"
         )
     return Segmented(frame, mask, replace(timing, shares=shares_of(mask, labels)), is_new=False)
 
