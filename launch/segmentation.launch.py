@@ -1,8 +1,11 @@
 """Starts the segmentation node on a camera: ros2 launch dcfm_ros segmentation.launch.py image:=/front/image_raw."""
 
-from collections.abc import Mapping
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
@@ -23,6 +26,7 @@ _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILE
 # Arguments that go before the params file, as text; what is empty does not.
 _OVERRIDES = ("weights", "backend", "device", "input_transport")
 
+_LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 _SWITCH = ["true", "false", "True", "False"]  # launch files of Nav2 pass them with a capital
 _CAMERA = "{camera}"
 _BAG_DELAY_S = 1  # for the node to find the bag's topics: what comes before that is lost
@@ -35,41 +39,36 @@ _RVIZ_PICTURES = ("overlay", "color")
 
 def generate_launch_description() -> LaunchDescription:
     """The node makes its own lifecycle transitions (parameter `autostart`), so none are made here."""
-    return LaunchDescription(
-        [
-            _argument(
-                "image", "/camera/image_raw", "Topic with the camera's images; with `cameras`, one with {camera}."
-            ),
-            _argument("camera_info", "", "Topic with its CameraInfo; empty: camera_info beside the images."),
-            _argument("input_transport", "", "Of the images; empty: the params file's.", ["", "raw", "compressed"]),
-            _argument("cameras", "", "Names of several cameras on one device, with commas between; empty: one camera."),
-            _argument("weights", "", "Weights file; empty: the params file's, or the shipped ones."),
-            _argument("params_file", str(_CONFIG / "segmentation.yaml"), "YAML file with the node's parameters."),
-            _argument("namespace", "", "Namespace of the node."),
-            _argument("keyframe_interval", "", "Frames from one keyframe to the next; empty: the params file's."),
-            _argument("backend", "", "What runs the network; empty: the params file's."),
-            _argument("device", "", "auto, cpu, cuda or cuda:N; empty: the params file's."),
-            _argument(
-                "use_sim_time", "", "Follow /clock, which a bag then gives; empty: the params file's.", ["", *_SWITCH]
-            ),
-            _argument("respawn", "false", "Start the node again when it ends.", _SWITCH),
-            _argument(
-                "bag", "", "Bag to play once the node is active; the node goes on when it has ended. Empty: none."
-            ),
-            _argument("rviz", "false", "Show the image, the overlay and the classes in RViz.", _SWITCH),
-            _argument(
-                "foxglove", "false", "Start foxglove_bridge beside the node, for Foxglove to connect to.", _SWITCH
-            ),
-            _argument("log_level", "info", "debug, info, warn, error or fatal."),
-            _argument(
-                "dds_profile",
-                "false",
-                "Use the shipped Fast DDS profile for large images, unless the environment names another.",
-                _SWITCH,
-            ),
-            OpaqueFunction(function=_actions),
-        ]
-    )
+    return LaunchDescription([*_arguments(), OpaqueFunction(function=_actions)])
+
+
+def _arguments() -> list[DeclareLaunchArgument]:
+    return [
+        _argument("image", "/camera/image_raw", "Topic with the camera's images; with `cameras`, one with {camera}."),
+        _argument("camera_info", "", "Topic with its CameraInfo; empty: camera_info next to the images."),
+        _argument("input_transport", "", "Of the images; empty: the params file's.", ["", "raw", "compressed"]),
+        _argument("cameras", "", "Names of several cameras on one device, with commas between; empty: one camera."),
+        _argument("weights", "", "Weights file; empty: the params file's, or the shipped ones."),
+        _argument("params_file", str(_CONFIG / "segmentation.yaml"), "YAML file with the node's parameters."),
+        _argument("namespace", "", "Namespace of the node."),
+        _argument("keyframe_interval", "", "Frames from one keyframe to the next; empty: the params file's."),
+        _argument("backend", "", "What runs the network; empty: the params file's."),
+        _argument("device", "", "auto, cpu, cuda or cuda:N; empty: the params file's."),
+        _argument(
+            "use_sim_time", "", "Follow /clock, which a bag then gives; empty: the params file's.", ["", *_SWITCH]
+        ),
+        _argument("respawn", "false", "Start the node again when it ends.", _SWITCH),
+        _argument("bag", "", "Bag to play once the node is active; the node keeps running after its end. Empty: none."),
+        _argument("rviz", "false", "Show the image, the overlay and the classes in RViz.", _SWITCH),
+        _argument("foxglove", "false", "Start foxglove_bridge too, for Foxglove to connect to.", _SWITCH),
+        _argument("log_level", "info", "debug, info, warn, error or fatal."),
+        _argument(
+            "dds_profile",
+            "false",
+            "Use the shipped Fast DDS profile for large images, unless the environment names another.",
+            _SWITCH,
+        ),
+    ]
 
 
 def _argument(name: str, default: str, description: str, choices: list[str] | None = None) -> DeclareLaunchArgument:
@@ -78,6 +77,7 @@ def _argument(name: str, default: str, description: str, choices: list[str] | No
 
 def _actions(context: LaunchContext) -> list[SetEnvironmentVariable | RegisterEventHandler | Node]:
     """All are made before any begins: a wrong argument starts nothing."""
+    _check_names(sys.argv)
     arguments = context.launch_configurations
     cameras = _cameras(arguments["cameras"])
     remappings = _remappings(arguments, cameras)
@@ -89,6 +89,28 @@ def _actions(context: LaunchContext) -> list[SetEnvironmentVariable | RegisterEv
         *([_rviz(arguments, cameras, remappings)] if _is_true(arguments["rviz"]) else []),
         *([_foxglove(arguments)] if _is_true(arguments["foxglove"]) else []),
     ]
+
+
+def _check_names(words: Sequence[str]) -> None:
+    """Raises ValueError for an argument that `ros2 launch` was given and that is not here: launch itself ignores it.
+
+    words: of the command line. Where another launch file includes this one, they are that one's arguments.
+    """
+    for place, word in enumerate(words):
+        is_this = Path(word).name == Path(__file__).name and (
+            words[place - 1] == "dcfm_ros" or Path(word).resolve() == Path(__file__).resolve()
+        )
+        if is_this:
+            _check_given([other.partition(":=")[0] for other in words[place + 1 :] if ":=" in other])
+
+
+def _check_given(given: Sequence[str]) -> None:
+    names = [argument.name for argument in _arguments()]
+    for name in given:
+        if name not in names:
+            nearest = difflib.get_close_matches(name, names, n=1)
+            expected = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(names)}"
+            raise ValueError(f"there is no launch argument {name}; {expected}")
 
 
 def _cameras(names: str) -> list[str]:
@@ -135,6 +157,10 @@ def _segmentation(arguments: Mapping[str, str], cameras: list[str], remappings: 
     if not Path(params_file).is_file():
         # launch itself would go on without the file, and the node with other parameters than were asked for.
         raise FileNotFoundError(f"params_file: there is no file {params_file}")
+    try:
+        yaml.safe_load(Path(params_file).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"params_file: {params_file} is not YAML: {' '.join(str(error).split())}") from error
     overrides = _overrides(arguments, cameras)
     # To be told of transitions launch becomes a ROS node itself, which costs memory: for a bag alone.
     kind = LifecycleNode if arguments["bag"] else Node
@@ -145,7 +171,7 @@ def _segmentation(arguments: Mapping[str, str], cameras: list[str], remappings: 
         namespace=arguments["namespace"],
         remappings=remappings,
         parameters=[params_file, *([overrides] if overrides else [])],
-        ros_arguments=["--log-level", arguments["log_level"]],
+        ros_arguments=["--log-level", _log_level(arguments["log_level"])],
         respawn=_is_true(arguments["respawn"]),
         respawn_delay=_RESPAWN_DELAY_S,
         output="screen",
@@ -164,6 +190,13 @@ def _overrides(arguments: Mapping[str, str], cameras: list[str]) -> dict[str, st
     if cameras:
         overrides["cameras"] = cameras
     return {**overrides, **_time(arguments)}
+
+
+def _log_level(level: str) -> str:
+    """As it is: a level for all, or for one logger as in rcl:=debug."""
+    if level.rpartition(":=")[2].lower() not in _LOG_LEVELS:
+        raise ValueError(f"log_level is {level!r}; expected one of {', '.join(_LOG_LEVELS)}")
+    return level
 
 
 def _is_true(switch: str) -> bool:

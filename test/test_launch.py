@@ -184,6 +184,46 @@ def test_a_keyframe_interval_that_is_no_number_is_an_error(launch: Launch, inter
         launch(keyframe_interval=interval)
 
 
+@pytest.mark.parametrize("level", ["debug", "WARN", "rcl:=error"])
+def test_levels_that_ros_knows_are_handed_on(launch: Launch, level: str) -> None:
+    assert launch(log_level=level)["segmentation_node"]["ros_arguments"] == ["--log-level", level]
+
+
+@pytest.mark.parametrize("level", ["loud", "rcl:=loud", ""])
+def test_a_level_that_ros_does_not_know_is_an_error(launch: Launch, level: str) -> None:
+    with pytest.raises(ValueError, match=f"log_level is '{level}'; expected one of debug, info, warn, error, fatal"):
+        launch(log_level=level)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["dcfm_ros", "segmentation.launch.py", "imgae:=/front"], "no launch argument imgae; did you mean image?"),
+        ([str(LAUNCH_FILE), "rviz:=true", "sink:=a"], "no launch argument sink; expected one of image, camera_info"),
+        (["dcfm_ros", "segmentation.launch.py", "--debug", "rviz:=false"], ""),
+        (["my_robot", "segmentation.launch.py", "sink:=a"], ""),
+        (["my_robot", "robot.launch.py", "imgae:=/front"], ""),
+    ],
+)
+def test_an_argument_that_is_not_here_is_an_error_unless_another_file_includes_this_one(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", *words])
+    if not said:
+        assert list(launch()) == ["segmentation_node"]
+        return
+    with pytest.raises(ValueError, match=re.escape(said)):
+        launch()
+
+
+@pytest.mark.parametrize("content", [b"/**: {ros__parameters: [}", b"\xff\xfe"])
+def test_a_params_file_that_is_no_yaml_is_an_error(launch: Launch, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=r"params_file: \S+bad\.yaml is not YAML: ") as raised:
+        launch(params_file=str(tmp_path / "bad.yaml"))
+    assert "\n" not in str(raised.value)
+
+
 def test_a_missing_params_file_is_an_error(launch: Launch, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"params_file: .*nowhere\.yaml"):
         launch(params_file=str(tmp_path / "nowhere.yaml"))

@@ -66,8 +66,8 @@ _STREAMS_HZ = 10.0
     type=SizeType(),
     default="720x1280",
     show_default=True,
-    help="Size of the camera's pictures in whole pushes; the network sees them in their aspect, with as many pixels as "
-    "--input-size has.",
+    help="Size of the camera's pictures, for the times of whole frames; the network sees them in their aspect, with as "
+    "many pixels as --input-size has.",
 )
 @click.option(
     "--backend",
@@ -88,7 +88,7 @@ _STREAMS_HZ = 10.0
 )
 @stream_option("align")
 @click.option(
-    "--rounds", default=9, type=click.IntRange(min=1), show_default=True, help="Number of rounds that medians are over."
+    "--rounds", default=9, type=click.IntRange(min=1), show_default=True, help="Rounds that the medians are taken over."
 )
 @click.option(
     "--rate", default=15.0, show_default=True, help="Rate in Hz of the camera that frame times are taken with."
@@ -96,7 +96,7 @@ _STREAMS_HZ = 10.0
 @click.option(
     "--budget-ms",
     type=click.FloatRange(0, min_open=True),
-    help="Also say which K is the smallest whose mean push takes no longer.",
+    help="Also print the smallest keyframe interval at which the mean frame takes no longer.",
 )
 @click.option("--streams", default=0, type=click.IntRange(min=0), help="Also so many cameras at 10 Hz on one device.")
 @stream_option("keyframe_mode", default="async")

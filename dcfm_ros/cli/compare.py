@@ -37,7 +37,7 @@ _CROSSED = 1
     "several times.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the bootstrap.")
-@click.option("--other-input", is_flag=True, help="Compare reports of different inputs or labels as well.")
+@click.option("--other-input", is_flag=True, help="Compare reports of different inputs or labels too.")
 def command(before: Path, after: Path, bounds: tuple[str, ...], seed: int, other_input: bool) -> None:
     """Show what changed from the report in A to the one in B, with 95 % confidence intervals.
 
@@ -76,7 +76,8 @@ def _crossed(bounds: Sequence[Bound], found: Sequence[Change]) -> list[Bound]:
 
 def _table(reports: tuple[Report, Report], found: Sequence[Change]) -> Table:
     title = "\n".join(f"{name}: {one.folder}, {one.metrics['shown']}" for name, one in zip("AB", reports, strict=True))
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", caption_justify="left")
+    table.caption = "agreement, iou_full/CLASS: with the masks of the full network; miou, iou/CLASS: with the labels"
     table.add_column("", no_wrap=True)
     for heading in ("A", "B", "B - A", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)

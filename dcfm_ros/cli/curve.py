@@ -75,7 +75,7 @@ def _intervals(context: click.Context, parameter: click.Parameter, value: str) -
     help="From one keyframe to the next; 1: every frame in full.",
 )
 @stream_option("align")
-@backend_options(default="auto")
+@backend_options
 @click.option(
     "--json",
     "json_file",

@@ -41,7 +41,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @dataset_options
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @stream_options()
-@backend_options(default="torch")
+@backend_options
 @click.option(
     "--against",
     type=click.Choice(("labels", "full")),
@@ -53,7 +53,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     "--disturb",
     callback=_names,
     metavar="NAME[,NAME...]",
-    help=f"Disturb the pictures: {', '.join(DISTURBANCES)}; all or several: each in turn, beside the undisturbed.",
+    help=f"Disturb the pictures: {', '.join(DISTURBANCES)}; all or several: each in turn, after the undisturbed ones.",
 )
 @click.option(
     "--json",
@@ -88,7 +88,7 @@ def command(
     if (root is None) == (images is None and labels is None) or (images is None) != (labels is None):
         raise click.UsageError("expected either DATASET, or --images and --labels")
     if root is None and (kind or split):
-        raise click.UsageError("--kind and --split are of DATASET; expected neither with --images and --labels")
+        raise click.UsageError("--kind and --split describe DATASET; expected neither with --images and --labels")
     network = create_backend(weights or "", backend, device, num_threads, precision)
     check_repeatable(options)
     classes = StreamSegmenter(network).labels

@@ -31,7 +31,7 @@ from dcfm_ros.weights import DEFAULT_WEIGHTS
 _RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 _PRECISIONS = {
     "onnx": ("fp32", "fp16", "int8"),
-    "openvino": ("fp32", "bf16", "int8"),
+    "openvino": ("auto", "fp32", "bf16", "int8"),  # the graphs of all but int8 are the same
     "tensorrt": ("fp16", "fp32", "int8"),
 }
 # By precision: how far a logit may be off, as a part of the largest, and how many pixels must have the same class.
@@ -64,7 +64,11 @@ class Agreement:
 @click.option(
     "--ids-size", type=SizeType(), help="Size of the masks: adds a graph that makes them, for runtimes on a GPU."
 )
-@click.option("--precision", type=click.Choice(tuple(_TOLERANCES)), help="Default: fp32; of tensorrt fp16.")
+@click.option(
+    "--precision",
+    type=click.Choice(("auto", *_TOLERANCES)),
+    help="Default: fp32; of tensorrt fp16; of openvino auto: bf16 on CPUs that compute in it, fp32 on others.",
+)
 @click.option(
     "--calibrate", type=click.Path(exists=True, path_type=Path), help="For int8: a bag, video or folder like in use."
 )
@@ -92,7 +96,8 @@ def command(
     if (precision == "int8") != (calibrate is not None):
         raise click.UsageError("--calibrate is for --precision int8, and int8 needs it")
     weights = weights or DEFAULT_WEIGHTS
-    output = output or Path(f"{weights.stem}_{kind}_{precision}{f'_{size[0]}x{size[1]}' if size else ''}")
+    details = (kind, precision if precision != "auto" else "", f"{size[0]}x{size[1]}" if size else "")
+    output = output or Path("_".join((weights.stem, *filter(None, details))))
     model = load_weights(weights)
     made_from = hashlib.sha256(weights.read_bytes()).hexdigest()
     exported = Exported(kind, model.config, precision, made_from, size, ids_size)
@@ -100,10 +105,11 @@ def command(
         clips = calibration_clips(calibrate, model.config, size, calibration_frames) if calibrate else []
         _write_parts(exported, _graphs(model, exported, clips), folder)
         write_document(exported, folder)
-        agreement, ran_on = _held_against_torch(folder, exported, model)
-        _check(agreement, precision)
+        backend = create_backend(folder, _RUNTIMES[kind], precision=precision)
+        agreement = _held_against_torch(backend, exported, model)
+        _check(agreement, backend.precision)
     console = Console()
-    console.print(f"{output}: {', '.join(exported.parts)}; checked in {ran_on}", soft_wrap=True)
+    console.print(f"{output}: {', '.join(exported.parts)}; checked in {backend.description}", soft_wrap=True)
     console.print(
         f"Against torch on {_CHECKED_FRAMES} rendered frames, features reused as they are and moved: logits differ by "
         f"at most {agreement.difference:.2g} (of {agreement.largest:.3g}), {100 * agreement.same:.3f} % of pixels have "
@@ -143,12 +149,11 @@ def _fitting(height: int, width: int, config: ModelConfig) -> Size:
 
 
 @torch.inference_mode()
-def _held_against_torch(folder: Path, exported: Exported, model: DCFM) -> tuple[Agreement, str]:
+def _held_against_torch(backend: Any, exported: Exported, model: DCFM) -> Agreement:
     """A keyframe, and frames that reuse its feature as it is and moved, in torch and in what was exported.
 
-    Raises BackendError where that fails.
+    backend: it runs what was exported. Raises BackendError where that fails.
     """
-    backend: Any = create_backend(folder, _RUNTIMES[exported.kind], precision=exported.precision)
     parts: Parts = inference_parts(model)
     size = exported.size or _fitting(*model.config.input_size, model.config)
     ids_size = exported.ids_size or size
@@ -174,7 +179,7 @@ def _held_against_torch(folder: Path, exported: Exported, model: DCFM) -> tuple[
         largest = max(largest, float(np.abs(expected).max()))
         ids, _ = backend.decide([common], shallow, ids_size, False)
         same.append(float((ids == ids_from_logits(expected, ids_size)[0]).mean()))
-    return Agreement(difference, largest, min(same)), backend.description
+    return Agreement(difference, largest, min(same))
 
 
 def _checked_drive(size: Size) -> StreetDrive:

@@ -16,9 +16,10 @@ from rich.table import Table
 
 from dcfm_ros import __version__
 from dcfm_ros.cli.sizes import SizeType
-from dcfm_ros.evaluation.fleet import LOG, Job, LocalWorkers, Outcome, RayWorkers, Workers, cores, run_jobs
-from dcfm_ros.evaluation.segmenting.record import fingerprint
 from dcfm_ros.files import files_under, sha256_of
+from dcfm_ros.machine.resources import read_resources
+from dcfm_ros.offline.fleet import LOG, Job, LocalWorkers, Outcome, RayWorkers, Workers, run_jobs
+from dcfm_ros.offline.run_file import fingerprint
 from dcfm_ros.recordings.find import find_recordings
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
@@ -39,14 +40,15 @@ def over_a_fleet(
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
-            "--jobs", type=click.IntRange(1, 1024), help="INPUT holds recordings: do each of them, N at a time."
+            "--jobs", type=click.IntRange(1, 1024), help="INPUT is a folder of recordings: process each, N at a time."
         )
         @click.option(
             "--ray",
             is_flag=False,
             flag_value="",
             metavar="[ADDRESS]",
-            help="As --jobs, over the Ray cluster there, or that runs here, or is begun here. All see the same files.",
+            help="Like --jobs, on the Ray cluster at ADDRESS; without ADDRESS on one that runs here, or a new one. Its "
+            "machines must see the same files.",
         )
         @wraps(command)
         def with_fleet(jobs: int | None, ray: str | None, **values: Any) -> Any:
@@ -115,7 +117,7 @@ def _run(jobs: Sequence[Job], at_once: int | None, ray: str | None, threads: int
     workers: Workers
     if ray is None:
         assert at_once is not None
-        workers = LocalWorkers(at_once, threads or max(1, cores() // at_once))
+        workers = LocalWorkers(at_once, threads or max(1, read_resources().processors // at_once))
     else:
         workers = RayWorkers(ray, at_once, threads, gpu)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -26,7 +26,7 @@ def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--kind",
             type=click.Choice(("auto", *KINDS, FOLDER)),
-            help="Kind of DATASET. auto, the default, looks what is there: cityscapes has leftImg8bit*/, camvid "
+            help="Kind of DATASET. auto, the default, looks at what is there: cityscapes has leftImg8bit*/, camvid "
             "id2id.txt, vspw data/ and lists of clips, folder images/ and labels/.",
         ),
     ):

@@ -8,6 +8,7 @@ import sys
 import click
 
 from dcfm_ros import __version__
+from dcfm_ros.machine.libraries import how_to_install
 from dcfm_ros.processes import end_with_parent
 
 COMMANDS = {
@@ -17,30 +18,13 @@ COMMANDS = {
     "segment": "Masks, an overlay, a bag and a table of a recording; needs no ROS.",
     "replay": "Play a recording into ROS as a camera, with /clock, losing no frame where that is asked for.",
     "evaluate": "Accuracy on labelled frames.",
-    "curve": "Accuracy against milliseconds at several keyframe intervals, networks beside each other.",
+    "curve": "Accuracy against milliseconds at several keyframe intervals, of one network or several.",
     "report": "Show what a recording's masks are like and what they cost: a page, numbers and tables.",
     "compare": "Show what changed between two reports, and whether a bound holds.",
     "render": "Write street drives with exact labels, to train on and to try things with.",
     "train": "Train a network as a recipe says.",
     "export": "Write the network for ONNX Runtime, OpenVINO or TensorRT, checked against torch.",
     "bench": "Time full frames, keyframes and other frames, as ratios.",
-}
-
-
-# The extra of the package that brings a module; see setup.cfg.
-_EXTRAS = {
-    "torch": "torch",
-    "cv2": "opencv",
-    "onnx": "onnx",
-    "onnxruntime": "onnx",
-    "openvino": "openvino",
-    "accelerate": "train",
-    "tensorboard": "train",
-    "torchmetrics": "train",
-    "jinja2": "report",
-    "plotly": "report",
-    "ray": "ray",
-    "rclpy": "ros",
 }
 
 
@@ -56,15 +40,16 @@ class _LazyGroup(click.Group):
         try:
             return importlib.import_module(f"dcfm_ros.cli.{name}").command
         except ModuleNotFoundError as error:
-            module = (error.name or "").partition(".")[0]
-            install = f"'dcfm_ros[{_EXTRAS[module]}]'" if module in _EXTRAS else module
-            raise click.ClickException(
-                f"`dcfm {name}` needs the Python module {module}, which is not installed: pip install {install}"
-            ) from error
+            raise click.ClickException(_missing(f"`dcfm {name}`", error)) from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _missing(what: str, error: ModuleNotFoundError) -> str:
+    module = (error.name or "").partition(".")[0]
+    return f"{what} needs the Python module {module}, which is not installed: {how_to_install(module)}"
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,6 +63,11 @@ def main() -> None:
     end_with_parent()
     try:
         _dcfm.main(prog_name="dcfm")
+    except ModuleNotFoundError as error:  # one that a command imports only where it has to
+        if (error.name or "dcfm_ros").startswith("dcfm_ros"):
+            raise
+        click.echo(f"dcfm: {_missing('this', error)}", err=True)
+        sys.exit(1)
     except (ValueError, OSError) as error:
         click.echo(f"dcfm: {error}", err=True)
         sys.exit(1)

@@ -19,21 +19,12 @@ from dcfm_ros.streaming.options import MODES, Choice, stream_choices
 _METAVARS = {"frames": "FRAMES", "s": "SECONDS"}
 
 
-def backend_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the options --backend, --precision, --device and --num-threads.
-
-    default: the backend that is taken where none is named.
-    """
+def backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options --backend, --precision, --device and --num-threads."""
     rows = {row.name: row for row in PARAMETERS}
-    names = ("backend", "precision", "device", "num_threads")
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed(names):
-            row = rows[name]
-            command = _option(row, default if name == "backend" else row.default, row.choices)(command)
-        return command
-
-    return decorate
+    for name in reversed(("backend", "precision", "device", "num_threads")):
+        command = _option(rows[name], rows[name].default, rows[name].choices)(command)
+    return command
 
 
 def stream_options(modes: Collection[str] = MODES) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -66,7 +57,8 @@ def check_repeatable(options: StreamOptions) -> None:
     """Raise UsageError where masks would depend on how fast a recording's frames happen to come."""
     if not options.is_repeatable:
         raise click.UsageError(
-            "asynchronous keyframes want --swap-after here: frames come as fast as they are segmented"
+            "--keyframe-mode async needs --swap-after here: a recording is read as fast as it is segmented, and the "
+            "masks would depend on the speed of this machine"
         )
 
 

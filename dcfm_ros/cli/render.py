@@ -16,11 +16,17 @@ _DEFAULT = StreetConfig()
 @click.command()
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--drives", default=1, show_default=True, type=click.IntRange(min=1), help="How many, each of other seed."
+    "--drives",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of drives, each with a seed of its own.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the first drive; the others follow.")
 @click.option("--frames", default=_DEFAULT.frames, show_default=True, help="Length of each drive, in frames.")
-@click.option("--skip", default=0, show_default=True, help="Do not write this many at the beginning of each drive.")
+@click.option(
+    "--skip", default=0, show_default=True, help="Frames at the beginning of each drive that are not written."
+)
 @click.option("--size", default=f"{_DEFAULT.height}x{_DEFAULT.width}", show_default=True, help="HEIGHTxWIDTH.")
 @click.option("--rate", default=_DEFAULT.rate_hz, show_default=True, help="Frames a second.")
 def command(output: Path, drives: int, seed: int, frames: int, skip: int, size: str, rate: float) -> None:

@@ -17,7 +17,6 @@ from dcfm_ros.cli.fleet import over_a_fleet
 from dcfm_ros.cli.options import backend_options, stream_options
 from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
-from dcfm_ros.evaluation.fleet import Outcome
 from dcfm_ros.evaluation.report.document import document
 from dcfm_ros.evaluation.report.frames import FULL, RECORDED
 from dcfm_ros.evaluation.report.index import INDEX, Entry, write_index
@@ -30,6 +29,7 @@ from dcfm_ros.evaluation.runs import check_classes
 from dcfm_ros.files import files_under, sha256_of
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.machine.libraries import versions
+from dcfm_ros.offline.fleet import Outcome
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.streaming import FixedInterval, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
@@ -47,7 +47,7 @@ def _intervals(context: click.Context, parameter: click.Parameter, value: str) -
 
 
 def _refusal(values: Mapping[str, Any]) -> str:
-    return "--labels are those of one recording; expected none" if values["labels"] else ""
+    return "--labels are the labels of one recording; expected none" if values["labels"] else ""
 
 
 def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
@@ -73,13 +73,13 @@ def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
     default="1,2,5,10",
     show_default=True,
     callback=_intervals,
-    help="Keyframe intervals to run beside --keyframe-interval; 1 is the full network.",
+    help="More keyframe intervals to run, to compare --keyframe-interval with; 1 is the full network.",
 )
 @click.option("--recorded", is_flag=True, help="Read what the robot's node recorded in the bag; no network is run.")
 @click.option("--node", default="/segmentation", show_default=True, help="With --recorded: what its topics begin with.")
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @stream_options(modes=("causal", "bidirectional"))
-@backend_options(default="auto")
+@backend_options
 @over_a_fleet(_refusal, finish=_write_index)
 def command(
     path: Path,
@@ -100,11 +100,12 @@ def command(
     """Segment INPUT, and write report.html, metrics.json, frames.csv, classes.csv and runs.csv into --output.
 
     INPUT is a bag, a video, a folder of images, or a data set as `dcfm evaluate` takes it. The stream with
-    --keyframe-interval (or --schedule) is what most of the report is about; it runs in step with one for each of
-    --intervals and with the full network on every frame, so that every figure is of a real run on the same frames.
-    Labels are not needed: masks are held against the full network's, and against labels where there are any.
+    --keyframe-interval (or --schedule) is what most of the report is about. On each frame it takes turns with a stream
+    for each of --intervals and with the full network, so that all figures come from the same frames and minutes.
+    Labels are not needed: masks are compared with those of the full network, and with labels where there are any.
 
-    With --recorded nothing is segmented: latency, keyframes, dropped images, shares and flicker are those of the drive.
+    With --recorded no network is run: the report shows the latency, keyframes, dropped images, class shares and flicker
+    that the robot's node had on the drive.
 
     With --jobs or --ray, INPUT is a folder that holds recordings at any depth: each gets a report in a folder of its
     own in --output, which gets an index.html and an index.csv of all. A second run passes over those that are done.
@@ -116,8 +117,8 @@ def command(
         return
     if options.keyframe_mode == "async":
         raise click.UsageError(
-            "keyframes beside the stream are not timed here, where runs go in step; expected --keyframe-mode sync "
-            "(`dcfm bench` times the other)"
+            "--keyframe-mode async cannot be reported, as the runs of a report take turns frame by frame; expected "
+            "--keyframe-mode sync (`dcfm bench` measures async)"
         )
     network = create_backend(weights or "", backend, device, num_threads, precision)
     classes = StreamSegmenter(network).labels
@@ -133,6 +134,7 @@ def command(
             "topic": topic,
             "split": split,
             "frames": len(source),
+            "gaps": source.gaps,
             "sha256": sha256_of(source.files),
             "labels": None if labels is None else str(labels),
             "labels_sha256": sha256_of(source.label_files) if source.label_files else None,
@@ -159,10 +161,10 @@ def _check_options(recorded: bool) -> None:
     of_drives = {"path", "output", "topic", "recorded", "node"}
     if recorded and (stray := [option for option in given if option not in of_drives]):
         raise click.UsageError(
-            f"--{stray[0].replace('_', '-')} is for segmenting; expected it left out with --recorded"
+            f"--{stray[0].replace('_', '-')} has no effect with --recorded, which runs no network; expected one of them"
         )
     if not recorded and "node" in given:
-        raise click.UsageError("--node is for what a node recorded; expected --recorded beside it")
+        raise click.UsageError("--node names the node of a recorded drive; expected --recorded together with it")
 
 
 def _report_drive(path: Path, output: Path, node: str, topic: str | None) -> None:
@@ -178,7 +180,7 @@ def _report_drive(path: Path, output: Path, node: str, topic: str | None) -> Non
             "sha256": sha256_of(files_under(path)),
             "labels_sha256": None,
         },
-        "ran": {"node": node},
+        "ran": {"node": node.rstrip("/")},
         "made_with": {"versions": versions()},
         "drive": drive.drive,
     }
@@ -201,7 +203,7 @@ def _open(
     kind = None if labels is not None or topic is not None else _kind_of_dataset(path, split or "")
     if kind is None:
         if split is not None:
-            raise click.UsageError(f"--split is of data sets, and {path} is none; expected it left out")
+            raise click.UsageError(f"--split names a part of a data set, and {path} is none; expected no --split")
         return "recording", RecordingSource(open_recording(path, topic), path, labels, classes)
     dataset = open_dataset(kind, path, split or ("" if kind == FOLDER else "val"), classes)
     check_classes(network, dataset)

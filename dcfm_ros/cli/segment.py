@@ -17,12 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dcfm_ros import __version__
 from dcfm_ros.cli.fleet import over_a_fleet
 from dcfm_ros.cli.options import backend_options, check_repeatable, stream_options
-from dcfm_ros.evaluation.segmenting import record
-from dcfm_ros.evaluation.segmenting.decisions import read_decisions
-from dcfm_ros.evaluation.segmenting.outputs import KINDS, Kind
-from dcfm_ros.evaluation.segmenting.run import Summary, segment
 from dcfm_ros.files import files_under, sha256_of, write_whole
 from dcfm_ros.machine.libraries import versions
+from dcfm_ros.offline import run_file
+from dcfm_ros.offline.decisions import read_decisions
+from dcfm_ros.offline.outputs import KINDS, Kind
+from dcfm_ros.offline.segmenting import Summary, segment
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
@@ -40,8 +40,12 @@ def _kinds(context: click.Context, parameter: click.Parameter, value: str) -> li
 
 def _refusal(values: Mapping[str, Any]) -> str:
     if values["followed"]:
-        return "--decisions are those of one recording; expected none"
-    return "" if "masks" in values["kinds"] else "What was interrupted goes on from the masks; expected masks in --save"
+        return "--decisions are the decisions of one recording; expected none"
+    return (
+        ""
+        if "masks" in values["kinds"]
+        else "Interrupted runs are continued from their masks; expected masks in --save"
+    )
 
 
 @click.command()
@@ -56,7 +60,7 @@ def _refusal(values: Mapping[str, Any]) -> str:
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder or video.")
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @stream_options()
-@backend_options(default="auto")
+@backend_options
 @click.option(
     "--save",
     "kinds",
@@ -72,10 +76,15 @@ def _refusal(values: Mapping[str, Any]) -> str:
     help="A bag with the node's timing, or a frames.csv: process the frames and take the keyframes of that run.",
 )
 @click.option(
-    "--timing-topic", default="/segmentation/timing", show_default=True, help="Where a bag of --decisions has them."
+    "--timing-topic",
+    default="/segmentation/timing",
+    show_default=True,
+    help="Topic of the timing in a bag of --decisions.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --output, from before its first missing mask.")
-@over_a_fleet(_refusal, begun=record.NAME)
+@click.option(
+    "--resume", is_flag=True, help="Continue the run in --output, at the keyframe before its first missing mask."
+)
+@over_a_fleet(_refusal, begun=run_file.NAME)
 def command(
     path: Path,
     output: Path,
@@ -96,8 +105,8 @@ def command(
 
     Leaves OUTPUT/masks/000000.png (class ids), OUTPUT/overlay.mp4, OUTPUT/bag (a rosbag2 with the node's topics
     /segmentation/mask, color, timing and labels, at the images' stamps), OUTPUT/frames.csv, labels.json and run.json.
-    Of a damaged INPUT all is read that can be, and what is lost is told at the end. Ctrl-C finishes the files of what
-    is done. --resume then keeps the masks, and writes the overlay and the bag again from them.
+    Of a damaged INPUT everything that can be read is read, and the losses are listed at the end. After Ctrl-C the files
+    hold what was done so far; --resume then keeps the masks, and writes the overlay and the bag again from them.
 
     With --jobs or --ray, INPUT is a folder that holds recordings at any depth, and each leaves all this in a folder of
     its own in OUTPUT. A second run passes over those that are done and continues with the others. Each job gets its
@@ -106,19 +115,19 @@ def command(
     if not followed:
         check_repeatable(options)
     if resume and "masks" not in kinds:
-        raise click.UsageError("--resume goes on from the masks; expected masks in --save")
+        raise click.UsageError("--resume continues from the masks of the run; expected masks in --save")
     network = create_backend(weights or "", backend, device, num_threads, precision)
     decisions = read_decisions(followed, timing_topic) if followed else None
     made_of = {
-        "input": {"name": path.resolve().name, "topic": topic, "rate": rate, "fingerprint": record.fingerprint(path)},
+        "input": {"name": path.resolve().name, "topic": topic, "rate": rate, "fingerprint": run_file.fingerprint(path)},
         "weights": {"name": network.config.name, "sha256": sha256_of(files_under(Path(weights or DEFAULT_WEIGHTS)))},
         "backend": network.description,
         "options": options.to_json() | {"save": kinds},
-        "decisions": None if followed is None else record.fingerprint(followed),
+        "decisions": None if followed is None else run_file.fingerprint(followed),
         "versions": {"dcfm_ros": __version__} | versions(),
     }
     with open_recording(path, topic, rate, damaged="skip") as recording:
-        record.begin(output, made_of, resume)
+        run_file.begin(output, made_of, resume)
         write_whole(output / "labels.json", StreamSegmenter(network).labels.to_json() + "\n")
         total = len(decisions.frames) if decisions else len(recording)
         with _interruptible() as is_stopped, _progress() as progress:
@@ -126,7 +135,7 @@ def command(
             advance = partial(progress.advance, task)
             summary = segment(recording, output, kinds, network, options, decisions, resume, advance, is_stopped)
         losses = recording.losses
-    record.finish(output, vars(summary) | {"losses": losses})
+    run_file.finish(output, vars(summary) | {"losses": losses})
     _tell(summary, losses, output)
     if not summary.is_complete:
         sys.exit(130)
@@ -156,7 +165,7 @@ def _progress() -> Progress:
 def _tell(summary: Summary, losses: Sequence[str], output: Path) -> None:
     rate = (summary.frames - summary.went_on_at) / summary.seconds if summary.seconds else 0.0
     what = f"{summary.frames} frames, {summary.keyframes} keyframes, {rate:.1f} frames a second"
-    click.echo(f"{output}: {what if summary.is_complete else f'interrupted after {what}; --resume goes on'}")
+    click.echo(f"{output}: {what if summary.is_complete else f'interrupted after {what}; --resume continues'}")
     if summary.differing:
         click.echo(
             f"{summary.differing} of the {summary.frames} masks have other class shares than those of the run that was "

@@ -30,5 +30,5 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
     try:
         train(load_recipe(recipe, overrides))
     except KeyboardInterrupt:
-        log.info("stopped; the same command goes on from the last checkpoint")
+        log.info("stopped; the same command continues from the last checkpoint")
         sys.exit(_INTERRUPTED)

@@ -20,7 +20,7 @@ FORMAT_VERSION = 3
 KINDS = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".onnx"}
 PARTS = ("shallow", "common", "logits", "align", "change")
 JOINED = ("keyframe", "reused", "moved")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 _DOCUMENT = "dcfm.json"
 
 Size = tuple[int, int]  # height, width
@@ -34,7 +34,8 @@ class ExportError(ValueError):
 class Exported:
     """The contents of a folder that `dcfm export` wrote.
 
-    kind: one of KINDS, whose suffix its parts have. config: the weights'. precision: one of PRECISIONS.
+    kind: one of KINDS, whose suffix its parts have. config: the weights'. precision: one of PRECISIONS; "auto" is the
+    fastest of where it runs.
     size: the network's input, or None when height and width are open. ids_size: the size of the masks of the part
     "decide", or None when there is no such part. weights_sha256: of the file that all was made from.
     """

@@ -96,7 +96,7 @@ def _fast_dds(resources: Resources, camera: tuple[int, int], distribution: str) 
         profile = profile_in_use()
     except ProfileError as error:
         remedy = f"let {' and '.join(PROFILE_VARIABLES)} name a profile that is there, as {shipped_profile()}"
-        yield Line(SECTION, "DDS profile", "warning", f"{error}; Fast DDS goes on without it", remedy)
+        yield Line(SECTION, "DDS profile", "warning", f"{error}; Fast DDS ignores it and uses its defaults", remedy)
         return
     image, (height, width) = _bytes_of(camera), camera
     of_images = f"an image of {width}x{height} rgb8 has {_megabytes(image)}"

@@ -125,11 +125,23 @@ def check_comparable(before: Report, after: Report, other_input: bool) -> None:
     """Raises CompareError when the classes differ, or the input or its labels do where `other_input` is not set."""
     if before.metrics["classes"] != after.metrics["classes"]:
         raise CompareError(f"{before.folder} and {after.folder} tell other classes apart; expected the same")
-    for key, what in (("sha256", "inputs"), ("topic", "topics"), ("labels_sha256", "labels")):
-        values = [report.metrics["input"].get(key) for report in (before, after)]
-        if values[0] != values[1] and not other_input:
-            both = f"{before.folder} and {after.folder}"
-            raise CompareError(f"{both} are of other {what}: {values[0]} and {values[1]}; expected the same")
+    first, second = before.metrics["input"], after.metrics["input"]
+    for key, what, shown in (
+        ("sha256", "inputs", "path"),
+        ("topic", "topics", "topic"),
+        ("labels_sha256", "labels", "labels"),
+    ):
+        if first.get(key) != second.get(key) and not other_input:
+            raise CompareError(
+                f"{before.folder} and {after.folder} are of different {what}: "
+                f"{_both(first.get(shown), second.get(shown))}; expected the same, or --other-input"
+            )
+
+
+def _both(first: str | None, second: str | None) -> str:
+    if first == second:
+        return f"the files in {first} have changed between them"
+    return f"{first or 'none was named'} and {second or 'none was named'}"
 
 
 def changes(before: Report, after: Report, seed: int = 0) -> list[Change]:

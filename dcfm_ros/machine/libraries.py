@@ -1,4 +1,4 @@
-"""Versions of the Python packages that are installed."""
+"""Versions of the Python packages that are installed, and how to install those that are not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,29 @@ import importlib.metadata
 import platform
 
 _DISTRIBUTIONS = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy")
+
+_EXTRAS = {
+    "torch": "torch",
+    "cv2": "opencv",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "accelerate": "train",
+    "tensorboard": "train",
+    "torchmetrics": "train",
+    "jinja2": "report",
+    "plotly": "report",
+    "google": "foxglove",
+    "ray": "ray",
+    "rclpy": "ros",
+}
+"""By a module's name: the extra of this package that brings it; see setup.cfg."""
+
+
+def how_to_install(module: str) -> str:
+    """Return the command that brings a module, which may be dotted, as pip takes it."""
+    top = module.partition(".")[0]
+    return f"pip install 'dcfm_ros[{_EXTRAS[top]}]'" if top in _EXTRAS else f"pip install {top}"
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -74,6 +75,23 @@ def _taken(parameter: Parameter, change: RosParameter) -> RosParameter:
     if change.value is None or parameter.problem_with(value):
         return change
     return RosParameter(change.name, RosParameter.Type.from_parameter_value(parameter.default), value)
+
+
+def strangers(node: Node) -> str:
+    """A sentence about parameters that were given to `node` and that it does not have; empty where there are none.
+
+    ROS itself passes over them in silence. Those of `qos_overrides` are declared with their topics.
+    """
+    given = node._parameter_overrides  # rclpy has no public way to what was given and not declared
+    names = [name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
+    if not names:
+        return ""
+    return f"parameters that this node does not have are ignored: {', '.join(map(_with_nearest, sorted(names)))}"
+
+
+def _with_nearest(name: str) -> str:
+    nearest = difflib.get_close_matches(name.rpartition(".")[2], [parameter.name for parameter in PARAMETERS], n=1)
+    return f"{name} (did you mean {nearest[0]}?)" if nearest else name
 
 
 def read_settings(node: Node, cameras: Sequence[str]) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from dcfm_ros.recordings.bags import IMAGE, camera_info_topic
 from dcfm_ros.recordings.recording import Recording
 
 _MATCHING_TIMEOUT_S = 60.0
+_TOLD_AFTER_S = 2.0
 _NOTICING_S = 3.0
 _CLOCK_HZ = 100.0
 _LONGEST_PAUSE_S = 60.0
@@ -121,16 +123,30 @@ class Player(Node):
             is_taken = self._image.get_subscription_count() > 0
             return is_taken and (not lossless or self.count_publishers(self._mask.topic_name) > 0)
 
-        if not self.wait(is_matched, _MATCHING_TIMEOUT_S):
-            missing = (
-                f"no segmentation node between {self._image.topic_name} and {self._mask.topic_name}"
-                if lossless
-                else f"nobody listens to {self._image.topic_name}"
-            )
-            raise PlayerError(f"{missing} after {_MATCHING_TIMEOUT_S:.0f} s")
+        if not self.wait(is_matched, _TOLD_AFTER_S):
+            print(f"player: waiting, as {self._missing(lossless)}", file=sys.stderr)
+            if not self.wait(is_matched, _MATCHING_TIMEOUT_S - _TOLD_AFTER_S):
+                raise PlayerError(f"gave up after {_MATCHING_TIMEOUT_S:.0f} s, as {self._missing(lossless)}")
         if lossless:
             # The node takes images as reliably as they are published, once it has noticed that: else the first is lost.
             self.wait(self._is_taken_reliably, _NOTICING_S)
+
+    def _missing(self, lossless: bool) -> str:
+        """Say who is not there, and where images are taken instead."""
+        image, mask = self._image.topic_name, self._mask.topic_name
+        missing = f"there is no segmentation node between {image} and {mask}" if lossless else ""
+        if self._image.get_subscription_count():
+            return missing
+        others = sorted(
+            topic
+            for topic, types in self.get_topic_names_and_types()
+            if "sensor_msgs/msg/Image" in types and self._is_listened_to(topic)
+        )
+        where = f"images are taken on {', '.join(others)}: --remap {others[0]}" if others else "no node takes images"
+        return f"{missing or f'nobody listens to {image}'}; {where}"
+
+    def _is_listened_to(self, topic: str) -> bool:
+        return any(taker.node_name != self.get_name() for taker in self.get_subscriptions_info_by_topic(topic))
 
     def _is_taken_reliably(self) -> bool:
         takers = self.get_subscriptions_info_by_topic(self._image.topic_name)

@@ -14,8 +14,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.utilities import remove_ros_args
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dcfm_ros.node.executable import shut_down
 from dcfm_ros.node.playback import Player, Shot, pace, shots
-from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.processes import end_with_parent
 from dcfm_ros.recordings import Recording, open_recording
 from dcfm_ros.recordings.background import read_ahead
@@ -62,7 +62,7 @@ def play(
     give_up_after: float,
     label: str,
 ) -> None:
-    """Play INPUT (a bag, a video, a folder of images) as a camera, its calibration beside it.
+    """Play INPUT (a bag, a video, a folder of images) as a camera, with its calibration.
 
     Images keep the stamp, the frame_id and the encoding that they were recorded with; compressed ones are played as raw
     ones. /clock goes with the stamps, for nodes with use_sim_time. In lossless mode each frame waits for the mask of

@@ -75,7 +75,22 @@ def _open_folder(folder: Path, rate_hz: float | None, damaged: Damaged) -> Recor
             raise RecordingError(
                 f"{folder} has {loose[0]} but no metadata.yaml; name the file itself or run `ros2 bag reindex`"
             )
-        raise RecordingError(f"{folder} has nothing to read; expected a bag or images ({' '.join(IMAGE_SUFFIXES)})")
+        raise RecordingError(_nothing_in(folder))
     from dcfm_ros.recordings.folders import FolderRecording
 
     return FolderRecording(folder.resolve().name, images, rate_hz, damaged)
+
+
+def _nothing_in(folder: Path) -> str:
+    """Say what is wrong with a folder that is no recording."""
+    from dcfm_ros.recordings.find import find_recordings  # which needs this module
+
+    try:
+        below = find_recordings(folder)
+    except RecordingError:
+        return f"{folder} has nothing to read; expected a bag or images ({' '.join(IMAGE_SUFFIXES)})"
+    more = ", ..." if len(below) > 1 else ""
+    return (
+        f"{folder} is no recording, but {len(below)} lie below it ({below[0].relative_to(folder)}{more}); name one of "
+        "them (`dcfm segment` and `dcfm report` take all of them with --jobs 1)"
+    )

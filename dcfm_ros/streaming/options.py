@@ -186,6 +186,8 @@ class StreamOptions:
         if self.schedule == "fixed":
             schedule: Schedule = FixedInterval(self.keyframe_interval)
         elif self.schedule == "max_age":
+            if not max_age_s:
+                raise ValueError("schedule is max_age and schedule_max_age_s is 0; expected an age in seconds")
             schedule, max_age_s = MaxAge(max_age_s), 0.0
         else:
             schedule = Adaptive(self.schedule_threshold)

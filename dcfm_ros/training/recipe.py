@@ -32,7 +32,7 @@ class SourceRecipe:
 
     Attributes:
         path: folder under `data_root`.
-        share: how often it is drawn, against the other sources' shares; any unit.
+        share: how often it is drawn, against the other sources' shares; any unit; of one source, of no effect.
         dataset, split: see `datasets.open.open_dataset`.
         max_distance, direction: see `sources.Source`.
         hold_out: glob pattern of stems that are never trained on but validated on; in quotes, as YAML reads 0010 as the
@@ -44,7 +44,7 @@ class SourceRecipe:
     """
 
     path: str
-    share: float
+    share: float = 1.0
     dataset: str = "folder"
     split: str = ""
     max_distance: int = 0

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from dcfm_ros.imaging.labels import UNLABELLED
 from dcfm_ros.model import DCFM
+from dcfm_ros.training.depthwise import quicken_depthwise
 from dcfm_ros.training.losses import Losses, LossOptions, dcfm_losses
 from dcfm_ros.training.pairs import Pair
 from dcfm_ros.training.recipe import Recipe
@@ -29,6 +30,8 @@ class TrainingStep:
         self._class_weights = class_weights.to(accelerator.device)
         self._recipe = recipe
         self._accelerator = accelerator
+        if accelerator.device.type == "cpu" and recipe.precision == "bf16":
+            quicken_depthwise(model)
         optimizer = _optimizer(model, recipe)
         self.schedule = LambdaLR(optimizer, _learning_rate_factors(optimizer, recipe))
         losses_of = _Losses(_with_batch_norm(model, recipe), self._class_weights, recipe)

@@ -135,7 +135,7 @@ def _check_all_are_at(step: int, accelerator: Accelerator) -> None:
     steps = accelerator.gather(torch.tensor([step], device=accelerator.device)).tolist()
     if len(set(steps)) > 1:
         raise ValueError(
-            f"processes go on from the steps {steps}; expected one folder `output` that all machines share"
+            f"the processes would continue from the steps {steps}; expected one folder `output` that all machines share"
         )
 
 

@@ -32,6 +32,7 @@ def test_what_changed_is_shown(called: Call, reports: tuple[str, str]) -> None:
     names = {words[0]: words for words in shown if words}
     assert names["keyframes"][1:6] == ["50.00", "%", "16.67", "%", "-33.33"]
     assert {"agreement", "miou", "cost", "mean_ms", "p99_ms"} <= set(names)
+    assert "iou_full/CLASS: with the masks of the full network" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("bounds", [["keyframes<=0"], ["agreement<=0.05", "keyframes>=-1"], ["agreement>=-100%"]])
@@ -63,7 +64,7 @@ def test_reports_of_other_inputs_give_2_unless_told(called: Call, reports: tuple
     metrics["input"]["sha256"] = "0" * 64
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     done = called("compare", reports[0], str(tmp_path))
-    assert (done.returncode, "are of other inputs" in done.stderr) == (2, True)
+    assert (done.returncode, "are of different inputs: the files in" in done.stderr) == (2, True)
     assert called("compare", reports[0], str(tmp_path), "--other-input").returncode == 0
 
 

@@ -84,7 +84,7 @@ def scored(called: Call, tmp_path: Path, weights: Path) -> Callable[..., dict[st
 
 def by_hand(weights: Path, placements: Sequence[Sequence[int]]) -> float:
     """mIoU over the last frames of streams that begin with a keyframe."""
-    segmenter = StreamSegmenter(create_backend(weights, "torch"), StreamOptions(keyframe_interval=1000))
+    segmenter = StreamSegmenter(create_backend(weights), StreamOptions(keyframe_interval=1000))
     score = SegmentationScore(len(CAMVID))
     for numbers in placements:
         segmenter.restart("placed")
@@ -110,6 +110,7 @@ def test_a_dense_folder_is_run_once(
     assert list(scores["per_class"]) == list(CAMVID.names)
     assert (scores["mvc8"], scores["mvc16"], scores["disturbed"]) == (None, None, {})
     assert scores["seconds"] > 0
+    assert scores["backend"] == create_backend(weights).description
     ran = {"dataset": str(folder), "kind": "folder", "split": None, "labels": None, "only": "*"}
     ran |= {"weights": str(weights), "disturb": None}
     assert {key: scores[key] for key in ran} == ran
@@ -167,7 +168,7 @@ def test_images_of_any_names_are_one_clip(scored: Callable[..., dict[str, Any]],
         (("{}", "--images", "{}/images", "--labels", "{}/labels"), "expected either DATASET"),
         (("{}", "--labels", "{}/labels"), "expected either DATASET"),
         (("--images", "{}/images"), "expected either DATASET"),
-        (("--images", "{}/images", "--labels", "{}/labels", "--split", "val"), "--kind and --split are of DATASET"),
+        (("--images", "{}/images", "--labels", "{}/labels", "--split", "val"), "--kind and --split describe DATASET"),
         (("{}", "--disturb", "nigth"), "unknown disturbance 'nigth'; did you mean 'night'?"),
         (("{}", "--kind", "kitti"), "'kitti'"),
         (("{}/gone",), "gone"),

@@ -89,8 +89,8 @@ def test_asynchronous_keyframes_are_older(scored: Callable[..., dict[str, Any]])
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--keyframe-mode", "async"), "asynchronous keyframes want --swap-after here"),
-        (("--schedule", "max_age"), "the largest keyframe age is 0.0; expected more than 0"),
+        (("--keyframe-mode", "async"), "--keyframe-mode async needs --swap-after here"),
+        (("--schedule", "max_age"), "schedule is max_age and schedule_max_age_s is 0; expected an age in seconds"),
         (("--backend", "openvino", "--device", "cuda"), "cuda"),
     ],
 )

@@ -79,14 +79,17 @@ def test_masks_from_the_graph_are_those_from_its_logits(called: Call, weights: P
     assert (of_logits[1] >= in_graph[1]).all()
 
 
-def test_openvino_of_any_size_runs_in_openvino(called: Call, weights: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    done = called("export", str(weights), "--format", "openvino", "--output", str(folder))
+def test_openvino_of_any_size_runs_as_the_weights_themselves_would(
+    called: Call, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = called("export", str(weights), "--format", "openvino")
     assert done.returncode == 0, done.stderr
-    assert "checked in openvino" in done.stdout and "fp32" in done.stdout
+    folder = tmp_path / "mine_openvino"
     assert (folder / "common.xml").is_file() and (folder / "common.bin").is_file()
-    backend = create_backend(folder)
-    assert "openvino" in backend.description and "fp32" in backend.description
+    backend, own = create_backend(folder), create_backend(weights, "openvino")
+    assert (backend.description, backend.precision) == (own.description, own.precision)
+    assert f"checked in {own.description}" in " ".join(done.stdout.split())
     for size in ((64, 96), (32, 64)):
         shallow = backend.encode_shallow(np.zeros((*size, 3), np.uint8))
         assert backend.decide([backend.encode_common(shallow)], shallow, size, False)[0].shape == size
@@ -131,7 +134,7 @@ def test_a_runtime_that_is_not_there_is_one_line(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     done = called("export", str(weights), "--input-size", "64x96", "--output", str(tmp_path / "out"))
     assert done.returncode == 1
-    assert done.stderr.startswith("dcfm: onnxruntime is not installed; pip install onnxruntime")
+    assert done.stderr.startswith("dcfm: onnxruntime is not installed; pip install 'dcfm_ros[onnx]'")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -146,7 +149,7 @@ def test_a_folder_that_is_there_is_left_alone(called: Call, weights: Path, tmp_p
     "arguments, said",
     [
         (["--precision", "bf16"], "--format onnx has fp32, fp16, int8; not bf16"),
-        (["--format", "openvino", "--precision", "fp16"], "--format openvino has fp32, bf16, int8; not fp16"),
+        (["--format", "openvino", "--precision", "fp16"], "--format openvino has auto, fp32, bf16, int8; not fp16"),
         (["--precision", "int8"], "int8 needs it"),
         (["--calibrate", "."], "--calibrate is for --precision int8"),
         (["--input-size", "64"], "expected a height and a width, like 360x480"),

@@ -73,8 +73,8 @@ def test_drives_are_reported_side_by_side(called: Call, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["segment", "--save", "csv"], "expected masks in --save with --jobs or --ray"),
-        (["segment", "--decisions", "frames.csv"], "--decisions are those of one recording"),
-        (["report", "--labels", "labels"], "--labels are those of one recording"),
+        (["segment", "--decisions", "frames.csv"], "--decisions are the decisions of one recording"),
+        (["report", "--labels", "labels"], "--labels are the labels of one recording"),
     ],
 )
 def test_what_is_of_one_recording_is_refused(
@@ -86,6 +86,15 @@ def test_what_is_of_one_recording_is_refused(
     command, *options = arguments
     done = called(command, ".", "--output", "out", "--jobs", "2", *options)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("command", ["segment", "report"])
+def test_a_folder_of_recordings_asks_for_jobs(called: Call, tmp_path: Path, command: str) -> None:
+    fleet = write_fleet(tmp_path / "fleet", 2)
+    done = called(command, str(fleet), "--output", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "fleet is no recording, but 2 lie below it (b, ...); name one of them" in done.stderr
+    assert "take all of them with --jobs 1" in done.stderr
 
 
 def test_a_folder_without_recordings_is_told(called: Call, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from dataset_files import write_pixels
 from drive_bag import write_drive
@@ -50,6 +52,11 @@ def bag(tmp_path: Path) -> Path:
         for number in range(4):
             writer.write(Frame(picture(number), "rgb", START_NS + number * STEP_NS))
     return tmp_path / "bag"
+
+
+def _pixels(folder: Path, number: int) -> np.ndarray:
+    pixels = cv2.imread(str(folder / f"{number:06d}.png"), cv2.IMREAD_UNCHANGED)
+    return pixels if pixels.ndim == 2 else pixels[..., ::-1]
 
 
 def metrics_of(report: Path) -> dict[str, Any]:
@@ -186,6 +193,39 @@ def test_a_label_of_another_size_is_refused(called: Call, network: list[str], ba
     assert (done.returncode, "is 96x32; expected its frame's size, 96x64" in done.stderr) == (1, True)
 
 
+def test_frames_that_do_not_follow_each_other_are_refused_before_any_is_run(
+    called: Call, network: list[str], folder: Path, tmp_path: Path
+) -> None:
+    """Every second frame of a video: each would be a keyframe, and reuse seem to cost nothing."""
+    for number in range(0, FRAMES, 2):
+        for kind in ("images", "labels"):
+            write_pixels(tmp_path / "every_second" / kind / f"{number:06d}.png", _pixels(folder / kind, number))
+    root, output = tmp_path / "every_second", tmp_path / "report"
+    done = called("report", str(root), *network, "--output", str(output))
+    assert done.returncode == 1
+    said = (
+        f"no frame of {root} follows another, by the numbers in their names (000000.png, 000002.png, 000004.png, ...)"
+    )
+    assert said in done.stderr and "expected numbers that rise by 1, or --labels" in done.stderr
+    assert not output.exists()
+    as_one_clip = write_report(output, root, "--labels", root / "labels", *network, "--intervals", "1")
+    assert metrics_of(as_one_clip)["scores"]["keyframes"] == 1
+
+
+def test_missing_frames_are_told_first(called: Call, network: list[str], folder: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(folder, tmp_path / "drive")
+    for kind in ("images", "labels"):
+        (root / kind / "000003.png").unlink()
+    output = tmp_path / "report"
+    done = called("report", str(root), *network, "--output", str(output), "--intervals", "1")
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert said.startswith(
+        "Frames are missing in 1 place, by the numbers in their names: the frame after each is a key"
+    )
+    assert (metrics_of(output)["input"]["gaps"], metrics_of(output)["scores"]["keyframes"]) == (1, 2)
+
+
 def test_a_schedule_is_shown_beside_fixed_intervals(network: list[str], folder: Path, tmp_path: Path) -> None:
     arguments = [folder, *network, "--schedule", "adaptive", "--schedule-threshold", "10", "--intervals", "1,2"]
     metrics = metrics_of(write_report(tmp_path / "report", *arguments))
@@ -197,7 +237,9 @@ def test_the_full_network_can_be_what_is_shown(network: list[str], folder: Path,
     report = write_report(tmp_path / "report", folder, *network, "--keyframe-interval", "1", "--intervals", "1")
     metrics = metrics_of(report)
     assert (metrics["shown"], list(metrics["runs"]), metrics["worst"]) == ("full", ["full"], [])
-    assert "Every pixel has the class that the full network gives it." in (report / "report.html").read_text()
+    said = " ".join((report / "report.html").read_text().split())
+    assert "Every frame was a keyframe: nothing was reused, and nothing here says what reuse costs." in said
+    assert "reuse costs 0.0" not in said and "Every pixel" not in said
 
 
 def test_a_drive_is_reported_as_it_was_recorded(called: Call, tmp_path: Path) -> None:
@@ -205,7 +247,7 @@ def test_a_drive_is_reported_as_it_was_recorded(called: Call, tmp_path: Path) ->
     done = called("report", str(bag), "--recorded", "--output", str(tmp_path / "report"))
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
-    assert "published 18 masks in 0.9 s, 4 of them on keyframes" in said
+    assert "published 18 masks on /segmentation/mask in 0.9 s, 4 of them on keyframes" in said
     assert "2 of the 20 recorded images got no mask" in said
     metrics = metrics_of(tmp_path / "report")
     assert (metrics["shown"], metrics["drive"]["dropped"], metrics["scores"]["agreement"]) == ("recorded", 2, None)
@@ -217,8 +259,8 @@ def test_a_drive_is_reported_as_it_was_recorded(called: Call, tmp_path: Path) ->
     "arguments, said",
     [
         (["--intervals", "1,0"], "'1,0' is no list of intervals"),
-        (["--recorded", "--intervals", "2"], "--intervals is for segmenting"),
-        (["--node", "/front"], "--node is for what a node recorded"),
+        (["--recorded", "--intervals", "2"], "--intervals has no effect with --recorded"),
+        (["--node", "/front"], "--node names the node of a recorded drive"),
         (["--keyframe-mode", "async"], "expected --keyframe-mode sync"),
     ],
 )
@@ -229,7 +271,7 @@ def test_options_that_do_not_fit_are_refused(called: Call, bag: Path, arguments:
 
 def test_a_split_of_what_is_no_data_set_is_refused(called: Call, network: list[str], bag: Path) -> None:
     done = called("report", str(bag), "--split", "val", *network)
-    assert (done.returncode, "--split is of data sets" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "--split names a part of a data set" in done.stderr) == (2, True), done.stderr
 
 
 def test_an_index_leads_to_every_report(report: Path, tmp_path: Path) -> None:

@@ -243,10 +243,18 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(segmented, tmp_path
     assert "has a run already; expected --resume" in again.stderr
     other = segmented(bag, "--output", out, "--save", "masks", "--resume", "--keyframe-interval", "3")
     assert other.returncode == 1
-    assert "'keyframe_interval': 5" in other.stderr and "'keyframe_interval': 3" in other.stderr
+    assert other.stderr.endswith(
+        f"the run in {out} cannot be continued: --keyframe-interval was 5 and is 3 now; expected the same, or another "
+        "--output\n"
+    )
+    weights = json.loads((out / "run.json").read_text())
+    weights["made_of"]["weights"]["sha256"] = "0" * 64
+    (out / "run.json").write_text(json.dumps(weights))
+    trained_again = segmented(bag, "--output", out, "--save", "masks", "--resume")
+    assert "cannot be continued: --weights are other than in that run; expected" in trained_again.stderr
     assert masks(out) == before
     none = segmented(bag, "--output", tmp_path / "none", "--save", "masks", "--resume")
-    assert none.returncode == 1 and "expected a run to go on with" in none.stderr
+    assert none.returncode == 1 and "expected a run to continue" in none.stderr
 
 
 @pytest.mark.parametrize(
@@ -254,7 +262,7 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(segmented, tmp_path
     [
         (["--save", "mask"], "there is no 'mask'; expected some of masks, overlay, bag, csv"),
         (["--save", "csv", "--resume"], "expected masks in --save"),
-        (["--keyframe-mode", "async"], "want --swap-after"),
+        (["--keyframe-mode", "async"], "needs --swap-after"),
         (["--topic", "/other"], "no topic '/other'"),
     ],
 )

@@ -35,7 +35,7 @@ def write_report(
     full = [_record(first + i, 1.0, 100.0) for i in range(len(agreement))]
     (folder / "frames.csv").write_text(frames_csv({"full": full, "K=5": shown}))
     (folder / "classes.csv").write_text(classes_csv(shown, NAMES))
-    source = {"sha256": "input", "labels_sha256": None, "topic": None} | facts
+    source = {"path": "drive", "sha256": "input", "labels_sha256": None, "labels": None, "topic": None} | facts
     (folder / "metrics.json").write_text(json.dumps({"shown": "K=5", "input": source, "classes": list(NAMES)}))
     return folder
 
@@ -155,12 +155,18 @@ def test_what_is_no_bound_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "facts, named", [({"sha256": "x"}, "inputs"), ({"topic": "/rear"}, "topics"), ({"labels_sha256": "y"}, "labels")]
+    "facts, named",
+    [
+        ({"sha256": "x"}, "inputs: the files in drive have changed between them; expected the same, or --other-input"),
+        ({"sha256": "x", "path": "rear"}, "inputs: drive and rear; expected the same, or --other-input"),
+        ({"topic": "/rear"}, "topics: none was named and /rear"),
+        ({"labels_sha256": "y", "labels": "by_hand"}, "labels: none was named and by_hand"),
+    ],
 )
 def test_other_inputs_are_compared_only_when_told(tmp_path: Path, facts: dict[str, str], named: str) -> None:
     before = read_report(write_report(tmp_path / "a", [1.0]))
     after = read_report(write_report(tmp_path / "b", [1.0], **facts))
-    with pytest.raises(CompareError, match=f"of other {named}"):
+    with pytest.raises(CompareError, match=f"b are of different {named}"):
         check_comparable(before, after, other_input=False)
     check_comparable(before, after, other_input=True)
 

@@ -117,6 +117,7 @@ def test_a_value_is_taken_in_any_form_that_means_the_same(
         ("max_latency_ms: [1.0]", "max_latency_ms is [1.0]; expected a number"),
         ("output_size: [160, 24.5]", "expected values of one kind, as [160.0, 24.5]"),
         ("max_latency_ms:", "No value at line 3"),
+        ("weights: [", "expected YAML, as in the config/segmentation.yaml that ships"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_sentence(
@@ -134,3 +135,45 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(
     told = capfd.readouterr().err
     assert said in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ros-args", "--log-level", "loud"], "expected debug, info, warn, error or fatal"),
+        (["--ros-args", "--params-file", "nowhere.yaml"], "expected a file that is there"),
+        (
+            ["--keyframe-interval", "3"],
+            "the argument --keyframe-interval is unknown; expected parameters after --ros-args",
+        ),
+    ],
+)
+def test_arguments_that_are_none_are_refused_in_one_sentence(
+    ros_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    for name, value in ros_environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(own_domain()))
+    assert main(arguments) == 1
+    told = capfd.readouterr().err
+    assert said in told
+    assert "Traceback" not in told
+
+
+def test_parameters_that_are_not_there_are_named(
+    ros_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    lines = ("keyfram_interval: 3", "front.input_sise: [64, 96]", "lidar: true", "use_sim_time: false", "align: flow")
+    with rig(monkeypatch, ros_environment, arguments=written(tmp_path, *lines)) as made:
+        made.wait(lambda: True, "")
+    assert (
+        "parameters that this node does not have are ignored: front.input_sise (did you mean input_size?), "
+        "keyfram_interval (did you mean keyframe_interval?), lidar\n"
+    ) in capfd.readouterr().err

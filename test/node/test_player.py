@@ -190,11 +190,19 @@ def test_nobody_there_and_no_answer_are_told(
     called: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str], bag: Path
 ) -> None:
     monkeypatch.setattr(playback, "_MATCHING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(playback, "_TOLD_AFTER_S", 0.1)
     with rig(monkeypatch, ros_environment) as node, turning(node, monkeypatch):
         done = called("replay", str(bag))
-        assert (done.returncode, "nobody listens to /image" in done.stderr) == (1, True)
+        assert (done.returncode, "nobody listens to /image; no node takes images" in done.stderr) == (1, True)
+        monkeypatch.setattr(playback, "_MATCHING_TIMEOUT_S", 3.0)
+        monkeypatch.setattr(playback, "_TOLD_AFTER_S", 2.0)  # to find the other node
+        node.robot.create_subscription(Image, "/camera/image_raw", print, 1)
         done = called("replay", str(bag), "--lossless")
-        assert (done.returncode, "no segmentation node between /image and" in done.stderr) == (1, True)
+        missing = "there is no segmentation node between /image and /segmentation/mask; images are taken on "
+        missing += "/camera/image_raw: --remap /camera/image_raw"
+        assert done.returncode == 1
+        assert f"player: waiting, as {missing}\n" in done.stderr
+        assert f"gave up after 3 s, as {missing}\n" in done.stderr
         monkeypatch.undo()
         monkeypatch.setenv("ROS_DOMAIN_ID", str(node.robot.context.get_domain_id()))
         node.robot.create_subscription(Image, "/image", print, 1)

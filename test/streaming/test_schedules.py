@@ -89,7 +89,7 @@ def test_every_schedule_has_a_name() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: StreamOptions(schedule="max_age").create_schedule(), "largest keyframe age is 0.0; expected more"),
+        (lambda: StreamOptions(schedule="max_age").create_schedule(), "schedule_max_age_s is 0; expected an age"),
         (lambda: Adaptive(0), "threshold of change is 0; expected more than 0"),
         (lambda: Bounded(FixedInterval(1), 0), "smallest keyframe interval is 0"),
         (lambda: Bounded(FixedInterval(1), max_age_s=-1), "largest keyframe age is -1"),

@@ -14,6 +14,7 @@ import torch
 from dcfm_ros.deploy.exported import Exported, ExportError, new_folder, write_document
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
 from dcfm_ros.model import WeightsError, create_model, save_weights
+from dcfm_ros.streaming.backends import select
 from dcfm_ros.streaming.backends.base import BackendError
 from dcfm_ros.streaming.backends.select import create_backend
 
@@ -58,18 +59,21 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_takes_the_fastest_that_is_there_and_says_why(
     weights: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(select, "nvidia_driver", lambda: "driver 550.54.15")
     backend = create_backend(weights)
     assert backend.description.startswith("openvino ") and "threads" in backend.description
     for said in ("TensorRT comes with JetPack 6.1 and later", "torch sees 0 CUDA devices", "CUDAExecutionProvider"):
         assert said in backend.selection
+    monkeypatch.setattr(select, "nvidia_driver", str)
+    assert create_backend(weights).selection == "the fastest that runs here"
     monkeypatch.setitem(sys.modules, "openvino", None)
     backend = create_backend(weights, device="cpu")
     assert backend.description.startswith("onnxruntime ")
-    assert "openvino is not installed; pip install openvino" in backend.selection
+    assert "openvino is not installed; pip install 'dcfm_ros[openvino]'" in backend.selection
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     backend = create_backend(weights, device="cpu")
     assert backend.description.startswith("torch ")
-    assert "onnxruntime is not installed; pip install onnxruntime" in backend.selection
+    assert "onnxruntime is not installed; pip install 'dcfm_ros[onnx]'" in backend.selection
     assert create_backend(weights, "torch", "cpu").selection == ""
 
 
@@ -172,6 +176,24 @@ def test_the_precision_of_a_folder_is_its_own(graphs: dict[str, bytes], folder: 
         assert create_backend(int8, name, "cpu").precision == "int8"
         with pytest.raises(BackendError, match="precision is 'fp32', but the weights are exported as int8"):
             create_backend(int8, name, "cpu", precision="fp32")
+
+
+@pytest.mark.parametrize("name", ["auto", "openvino", "torch"])
+def test_a_weights_file_without_torch_asks_for_torch_alone(
+    weights: Path, folder: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BackendError) as raised:
+        create_backend(weights, name)
+    assert str(raised.value) == (
+        f"running {weights} needs torch, which is not installed; pip install 'dcfm_ros[torch]', or give a folder that "
+        "`dcfm export` wrote on another machine"
+    )
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(BackendError) as raised:
+        create_backend(folder)
+    assert "CUDA" not in str(raised.value) and "TensorRT" not in str(raised.value)
 
 
 def test_weights_that_cannot_be_read_are_no_reason_to_try_another_backend(tmp_path: Path, no_gpu: None) -> None:

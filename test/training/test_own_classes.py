@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,3 +112,18 @@ def test_sources_of_different_classes_are_refused(tmp_path: Path, second: Source
         train(recipe_of(tmp_path, sources, output=str(tmp_path / "run")))
     both = f"the sources {tmp_path / 'first'} and {tmp_path / 'second'} have different classes"
     assert str(refused.value) == f"{both}: {said}; expected the same"
+
+
+def test_the_whole_recipe_in_the_documentation_trains(
+    farm: Path, tmp_path: Path, small_pictures: None, train_here: Callable[..., Path]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    [text] = re.findall(r"```yaml\n(model:.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text)
+    for part in ("images", "labels"):
+        for number, path in enumerate(sorted((farm / part).iterdir())):
+            path.rename(path.with_name(f"drive{(1, 1, 3)[number]}_{number:06d}.png"))
+    farm.rename(tmp_path / "mine")
+    small = ("steps=2", "batch=2", "crop=[64, 64]", "precision=fp32")
+    path = train_here(tmp_path / "mine.yaml", tmp_path / "run", f"data_root={tmp_path}", *small)
+    assert load_weights(path).config.class_names == FARM.names

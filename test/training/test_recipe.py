@@ -113,7 +113,6 @@ def test_the_last_override_of_a_key_counts(path: Path) -> None:
         ("sources=a", "names no sources"),
         ("sources=[a]", "a source of"),
         ("sources=[{share: 1}]", "has no recipe key 'path'"),
-        ("sources=[{path: a}]", "has no recipe key 'share'"),
         ("sources=[{path: a, shares: 1}]", "unknown recipe key 'shares'; did you mean 'share'?"),
         ("sources=[{path: a, share: 0}]", "share of a is 0.0; expected more than 0"),
         ("sources=[{path: a, share: 1, max_distance: -1}]", "'max_distance' is -1; expected at least 0"),
@@ -153,3 +152,8 @@ def test_a_file_that_is_no_recipe_is_refused_by_name(tmp_path: Path, text: str, 
     with pytest.raises(ValueError) as caught:
         load_recipe(path)
     assert said in str(caught.value) and (str(path) in str(caught.value) or "key 1" in said)
+
+
+def test_sources_are_drawn_alike_unless_their_shares_say_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("sources: [{path: a}, {path: b, share: 2}]\n")
+    assert [source.share for source in load_recipe(tmp_path / "recipe.yaml").sources] == [1.0, 2.0]

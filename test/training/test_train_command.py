@@ -52,5 +52,5 @@ def test_ctrl_c_ends_a_run_quietly_and_resumably(tmp_path: Path) -> None:
         said, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
     assert "Traceback" not in said + errors
-    assert "stopped; the same command goes on" in " ".join(said.split())
+    assert "stopped; the same command continues" in " ".join(said.split())
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] >= 1

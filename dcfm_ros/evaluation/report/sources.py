@@ -37,11 +37,12 @@ class Sample:
 class Source(Protocol):
     """Frames of one input; each `iter()` begins again.
 
-    files, label_files: all that was read for it, in a fixed order.
+    files, label_files: all that was read for it, in a fixed order. gaps: places where frames are known to be missing.
     """
 
     files: tuple[Path, ...]
     label_files: tuple[Path, ...]
+    gaps: int
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -63,6 +64,7 @@ class RecordingSource:
 
     def __init__(self, recording: Recording, path: Path, labels: Path | None, classes: LabelSet) -> None:
         self._recording, self._classes, self._folder = recording, classes, labels
+        self.gaps = 0
         images = () if (path / "metadata.yaml").exists() else images_in(path) or images_in(path / "images")
         self.files = tuple(images or files_under(path))
         stems = {image.stem: index for index, image in enumerate(images)}
@@ -102,10 +104,23 @@ class RecordingSource:
 
 
 class DatasetSource:
-    """The clips of a data set one after the other; each, and what follows a missing frame, begins a stream."""
+    """The clips of a data set one after the other; each, and what follows a missing frame, begins a stream.
+
+    gaps: how many places in its clips have a frame missing.
+
+    Raises DatasetError when no frame follows another, as nothing could be reused, and as checking the labels does.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
+        streams = sum(1 for clip in dataset.clips for _ in without_gap(clip))
+        if 0 < streams == sum(map(len, dataset.clips)):
+            raise DatasetError(
+                f"no frame of {dataset.root} follows another, by the numbers in their names ({_first_names(dataset)}); "
+                "expected numbers that rise by 1, or --labels, which takes the images as one clip in the order of "
+                "their names (`dcfm evaluate` scores stills)"
+            )
         dataset.check_labels()
+        self.gaps = streams - len(dataset.clips)
         self._dataset = dataset
         self.files = tuple(path for clip in dataset.clips for path in clip.frames)
         self.label_files = tuple(clip.labels[index] for clip, index in dataset.labelled())
@@ -119,6 +134,11 @@ class DatasetSource:
                 for index in range(first, after):
                     pixels, label = self._dataset.read(clip, index)
                     yield Sample(Frame(pixels), label, index == first)
+
+
+def _first_names(dataset: Dataset) -> str:
+    paths = [path for clip in dataset.clips for path in clip.frames]
+    return ", ".join(path.name for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
 
 
 def _by_number(folder: Path, stems: Mapping[str, int], count: int) -> dict[int, Path]:

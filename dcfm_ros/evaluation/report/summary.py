@@ -19,12 +19,21 @@ def _of_runs(metrics: Mapping[str, Any]) -> list[str]:
     scores, times = metrics["scores"], metrics["times"]["runs"]
     height, width = metrics["size"]
     mean_ms, full_ms = times[metrics["shown"]]["mean_ms"], times[FULL]["mean_ms"]
-    said = [
+    said = []
+    if gaps := metrics["input"].get("gaps"):
+        said.append(
+            f"Frames are missing in {_count(gaps, 'place')}, by the numbers in their names: the frame after each is a "
+            "keyframe."
+        )
+    said.append(
         f"{scores['frames']} frames of {width}x{height} were segmented with {_count(scores['keyframes'], 'keyframe')}. "
         f"A frame took {mean_ms:.1f} ms on average; the same network in full on every frame takes {full_ms:.1f} ms, "
         f"{full_ms / mean_ms:.1f} times as much."
-    ]
-    if scores["agreement"] < 1:
+    )
+    is_reused = scores["keyframes"] < scores["frames"]
+    if not is_reused:
+        said.append("Every frame was a keyframe: nothing was reused, and nothing here says what reuse costs.")
+    elif scores["agreement"] < 1:
         worst = metrics["worst"][0]
         said.append(
             f"{100 * scores['agreement']:.2f} % of the pixels have the class that the full network gives them; the "
@@ -35,9 +44,9 @@ def _of_runs(metrics: Mapping[str, Any]) -> list[str]:
     full = metrics["runs"][FULL]
     if scores["miou"] is not None:
         lost = 100 * (scores["miou"] - full["miou"])
+        cost = f", and {100 * full['miou']:.1f} % in full: reuse costs {_signed(-lost)} points" if is_reused else ""
         said.append(
-            f"Against the labels of {_count(scores['labelled'], 'frame')}, mIoU is {100 * scores['miou']:.1f} %, and "
-            f"{100 * full['miou']:.1f} % in full: reuse costs {_signed(-lost)} points."
+            f"Against the labels of {_count(scores['labelled'], 'frame')}, mIoU is {100 * scores['miou']:.1f} %{cost}."
         )
     if scores["flicker"] is not None:
         said.append(
@@ -51,7 +60,8 @@ def _of_drive(metrics: Mapping[str, Any]) -> list[str]:
     scores, drive = metrics["scores"], metrics["drive"]
     total = metrics["times"]["runs"][metrics["shown"]]["by_kind"]["all frames"]["total"]
     said = [
-        f"The robot published {_count(scores['frames'], 'mask')} in {drive['seconds']:.1f} s, "
+        f"The robot published {_count(scores['frames'], 'mask')} on {metrics['ran']['node']}/mask in "
+        f"{drive['seconds']:.1f} s, "
         f"{scores['keyframes']} of them on keyframes, with a latency of {total['p50']:.1f} ms (median) and "
         f"{total['p99']:.1f} ms (p99)."
     ]

@@ -118,7 +118,7 @@ def _protobuf_class(channel: Channel) -> Any:
         from google.protobuf.descriptor_pool import DescriptorPool
         from google.protobuf.message_factory import GetMessageClass
     except ImportError as error:
-        raise ValueError(f"{channel.topic} is {channel.kind} in protobuf; pip install 'protobuf>=4.22'") from error
+        raise ValueError(f"{channel.topic} is {channel.kind} in protobuf; pip install 'dcfm_ros[foxglove]'") from error
     own = {file.name: file for file in FileDescriptorSet.FromString(channel.definition).file}
     known = [module.DESCRIPTOR for module in (duration_pb2, timestamp_pb2)]  # a definition need not repeat these
     files = {file.name: FileDescriptorProto.FromString(file.serialized_pb) for file in known} | own

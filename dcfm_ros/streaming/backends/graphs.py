@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dcfm_ros.deploy.exported import is_exported, read_exported
+from dcfm_ros.machine.libraries import how_to_install
 from dcfm_ros.model.catalogue import ModelConfig
 from dcfm_ros.streaming.backends.base import PRECISIONS, BackendError
 
@@ -59,8 +60,7 @@ def load_graphs(weights: str | os.PathLike[str], kinds: tuple[str, ...], half: b
         from dcfm_ros.model import load_weights
     except ModuleNotFoundError as error:
         raise BackendError(
-            f"{weights} is a weights file, and making graphs of it needs {error.name!r}, which is not installed here; "
-            "pip install torch onnx, or give a folder that `dcfm export` wrote on another machine"
+            f"making graphs of {weights} needs {error.name}, which is not installed; {how_to_install(str(error.name))}"
         ) from error
     model = load_weights(weights)
     return Graphs(model.config, onnx_graphs(model.half() if half else model, joined=True))

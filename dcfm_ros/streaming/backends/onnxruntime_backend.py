@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dcfm_ros.machine.libraries import how_to_install
 from dcfm_ros.streaming.backends.background import threads_beside
 from dcfm_ros.streaming.backends.base import BackendError
 from dcfm_ros.streaming.backends.graph_backend import GraphBackend
@@ -32,7 +33,7 @@ class OnnxRuntimeBackend(GraphBackend):
         self, weights: str | os.PathLike[str], device: str = "auto", num_threads: int = 0, precision: str = "auto"
     ) -> None:
         super().__init__()
-        self._ort = _library()
+        self._ort = _library(device)
         self._device, self._index = _device(device, self._ort.get_available_providers())
         if num_threads < 0:
             raise BackendError(f"num_threads is {num_threads}; expected 0 (ONNX Runtime's own choice) or more")
@@ -120,12 +121,13 @@ class OnnxRuntimeBackend(GraphBackend):
         return [(_PROVIDERS[self._device], options)]
 
 
-def _library() -> Any:
+def _library(device: str) -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise BackendError(
-            "onnxruntime is not installed; pip install onnxruntime (onnxruntime-gpu for CUDA)"
+            "onnxruntime is not installed; "
+            + ("pip install onnxruntime-gpu" if device.startswith("cuda") else how_to_install("onnxruntime"))
         ) from error
     with contextlib.suppress(AttributeError):  # newer builds for GPUs find the CUDA libraries of pip packages so
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

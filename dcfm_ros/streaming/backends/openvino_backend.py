@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dcfm_ros.machine.libraries import how_to_install
 from dcfm_ros.streaming.backends.background import threads_beside
 from dcfm_ros.streaming.backends.base import BackendError
 from dcfm_ros.streaming.backends.graph_backend import GraphBackend
@@ -120,7 +121,7 @@ def _library() -> Any:
     try:
         import openvino
     except ModuleNotFoundError as error:
-        raise BackendError("openvino is not installed; pip install openvino") from error
+        raise BackendError(f"openvino is not installed; {how_to_install('openvino')}") from error
     return openvino
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import sys
 from pathlib import Path
 
 from dcfm_ros.deploy.exported import is_exported
+from dcfm_ros.machine.hardware import nvidia_driver
+from dcfm_ros.machine.libraries import how_to_install
 from dcfm_ros.streaming.backends.base import Backend, BackendError
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
@@ -25,8 +28,9 @@ def create_backend(
     """Load `weights` onto a backend, one of BACKENDS.
 
     weights: a weights file, or a folder that `dcfm export` wrote; empty: the default weights that ship. name: "auto"
-    takes the fastest that runs here and says in its `selection` which others do not, and why. device, num_threads,
-    precision: see the backend. "cuda" is never answered with the CPU; "auto" prefers a GPU.
+    takes the fastest that runs here and says in its `selection` which others do not, and why; of backends for NVIDIA's
+    GPUs only where there is one. device, num_threads, precision: see the backend. "cuda" is never answered with the
+    CPU; "auto" prefers a GPU.
     Raises BackendError for an unknown backend, or for a library, device or precision that is not there; WeightsError
     and ExportError for weights that cannot be read.
     """
@@ -35,14 +39,21 @@ def create_backend(
     weights = weights or DEFAULT_WEIGHTS
     if not Path(weights).exists():
         raise BackendError(f"{weights} is not there; expected a weights file, or a folder that `dcfm export` wrote")
+    if not is_exported(weights) and importlib.util.find_spec("torch") is None:  # whatever would run the network
+        raise BackendError(
+            f"running {weights} needs torch, which is not installed; {how_to_install('torch')}, or give a folder that "
+            "`dcfm export` wrote on another machine"
+        )
     if name != "auto":
         return _create(name, weights, device, num_threads, precision)
     passed_over: list[str] = []
+    is_news = device != "auto" or bool(nvidia_driver())
     for candidate, where in _candidates(device):
         try:
             backend = _create(candidate, weights, where, num_threads, precision)
         except BackendError as error:
-            passed_over.append(f"{candidate} on {where}: {error}")
+            if is_news or where != "cuda":
+                passed_over.append(f"{candidate} on {where}: {error}")
             continue
         faster = f"; what is faster elsewhere: {'; '.join(passed_over)}" if passed_over else ""
         backend.selection = f"the fastest that runs here{faster}"
@@ -91,7 +102,7 @@ def _tensorrt(weights: Weights, device: str, precision: str) -> Backend:
         from dcfm_ros.streaming.backends.tensorrt_backend import TensorRTBackend
     except ImportError as error:  # also where Python's part is there and its libraries are not
         raise BackendError(
-            f"{error}; TensorRT comes with JetPack 6.1 and later; elsewhere pip install 'tensorrt<12', beside torch"
+            f"{error}; TensorRT comes with JetPack 6.1 and later; elsewhere pip install 'tensorrt<12', with torch"
         ) from error
     return TensorRTBackend(weights, device, precision)
 
@@ -103,5 +114,5 @@ def _torch(weights: Weights, device: str, num_threads: int, precision: str) -> B
         from dcfm_ros.model import load_weights
         from dcfm_ros.streaming.backends.torch_backend import TorchBackend
     except ModuleNotFoundError as error:
-        raise BackendError(f"{error.name} is not installed; pip install torch") from error
+        raise BackendError(f"{error.name} is not installed; {how_to_install(str(error.name))}") from error
     return TorchBackend(load_weights(weights), device, num_threads, precision)

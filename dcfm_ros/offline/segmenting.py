@@ -12,10 +12,10 @@ from pathlib import Path
 
 import cv2
 
-from dcfm_ros.evaluation.segmenting.decisions import Decisions, share_texts
-from dcfm_ros.evaluation.segmenting.outputs import Kind, Outputs, Segmented
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import LabelSet
+from dcfm_ros.offline.decisions import Decisions, share_texts
+from dcfm_ros.offline.outputs import Kind, Outputs, Segmented
 from dcfm_ros.recordings.background import read_ahead
 from dcfm_ros.recordings.recording import Recording, RecordingError
 from dcfm_ros.recordings.writers import unfinished
@@ -122,8 +122,8 @@ def _from_disk(place: int, frame: Frame, stamp_ns: int, timing: Timing, folder: 
     mask = cv2.imread(str(_mask(folder, place)), cv2.IMREAD_UNCHANGED)
     if stamp_ns != frame.stamp_ns or mask is None or mask.shape != (frame.height, frame.width):
         raise RecordingError(
-            f"frame {place} of the recording is of {frame.stamp_ns} ns and {frame.width}x{frame.height} pixels; "
-            f"expected {stamp_ns} ns, as in the run that is gone on with, and the size of {_mask(folder, place)}"
+            f"frame {place} of the recording has the stamp {frame.stamp_ns} and {frame.width}x{frame.height} pixels; "
+            f"expected {stamp_ns} ns, as in the run that is continued, and the size of {_mask(folder, place)}"
         )
     return Segmented(frame, mask, replace(timing, shares=shares_of(mask, labels)), is_new=False)
 
