@@ -231,5 +231,6 @@ def test_it_begins_again_until_it_is_interrupted(
         node.wait(lambda: len(images) > 2 * FRAMES, "the second time")
         player.send_signal(signal.SIGINT)
         _, said = player.communicate(timeout=20)
-    assert (player.returncode, said) == (130, "")
+    # Kilted warns of the name of the profile that Jazzy needs.
+    assert (player.returncode, [line for line in said.splitlines() if "PROFILES_FILE" not in line]) == (130, [])
     assert len({stamp_ns(image.header) for image in images}) == FRAMES
