@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.table import Table
 
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
-from dcfm_ros.evaluation.segmenting.outputs import KINDS, Kind
-from dcfm_ros.evaluation.segmenting.run import segment
 from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.offline.outputs import KINDS, Kind
+from dcfm_ros.offline.segmenting import segment
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.recordings.writers import BagWriter
 from dcfm_ros.streaming import StreamOptions, StreamSegmenter

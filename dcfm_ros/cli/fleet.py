@@ -16,9 +16,10 @@ from rich.table import Table
 
 from dcfm_ros import __version__
 from dcfm_ros.cli.sizes import SizeType
-from dcfm_ros.evaluation.fleet import LOG, Job, LocalWorkers, Outcome, RayWorkers, Workers, cores, run_jobs
-from dcfm_ros.evaluation.segmenting.record import fingerprint
 from dcfm_ros.files import files_under, sha256_of
+from dcfm_ros.machine.resources import read_resources
+from dcfm_ros.offline.fleet import LOG, Job, LocalWorkers, Outcome, RayWorkers, Workers, run_jobs
+from dcfm_ros.offline.run_file import fingerprint
 from dcfm_ros.recordings.find import find_recordings
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
@@ -116,7 +117,7 @@ def _run(jobs: Sequence[Job], at_once: int | None, ray: str | None, threads: int
     workers: Workers
     if ray is None:
         assert at_once is not None
-        workers = LocalWorkers(at_once, threads or max(1, cores() // at_once))
+        workers = LocalWorkers(at_once, threads or max(1, read_resources().processors // at_once))
     else:
         workers = RayWorkers(ray, at_once, threads, gpu)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

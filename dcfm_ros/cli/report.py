@@ -17,7 +17,6 @@ from dcfm_ros.cli.fleet import over_a_fleet
 from dcfm_ros.cli.options import backend_options, stream_options
 from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
-from dcfm_ros.evaluation.fleet import Outcome
 from dcfm_ros.evaluation.report.document import document
 from dcfm_ros.evaluation.report.frames import FULL, RECORDED
 from dcfm_ros.evaluation.report.index import INDEX, Entry, write_index
@@ -30,6 +29,7 @@ from dcfm_ros.evaluation.runs import check_classes
 from dcfm_ros.files import files_under, sha256_of
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.machine.libraries import versions
+from dcfm_ros.offline.fleet import Outcome
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.streaming import FixedInterval, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend

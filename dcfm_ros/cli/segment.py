@@ -17,12 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dcfm_ros import __version__
 from dcfm_ros.cli.fleet import over_a_fleet
 from dcfm_ros.cli.options import backend_options, check_repeatable, stream_options
-from dcfm_ros.evaluation.segmenting import record
-from dcfm_ros.evaluation.segmenting.decisions import read_decisions
-from dcfm_ros.evaluation.segmenting.outputs import KINDS, Kind
-from dcfm_ros.evaluation.segmenting.run import Summary, segment
 from dcfm_ros.files import files_under, sha256_of, write_whole
 from dcfm_ros.machine.libraries import versions
+from dcfm_ros.offline import run_file
+from dcfm_ros.offline.decisions import read_decisions
+from dcfm_ros.offline.outputs import KINDS, Kind
+from dcfm_ros.offline.segmenting import Summary, segment
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.streaming import StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.select import create_backend
@@ -84,7 +84,7 @@ def _refusal(values: Mapping[str, Any]) -> str:
 @click.option(
     "--resume", is_flag=True, help="Continue the run in --output, at the keyframe before its first missing mask."
 )
-@over_a_fleet(_refusal, begun=record.NAME)
+@over_a_fleet(_refusal, begun=run_file.NAME)
 def command(
     path: Path,
     output: Path,
@@ -119,15 +119,15 @@ def command(
     network = create_backend(weights or "", backend, device, num_threads, precision)
     decisions = read_decisions(followed, timing_topic) if followed else None
     made_of = {
-        "input": {"name": path.resolve().name, "topic": topic, "rate": rate, "fingerprint": record.fingerprint(path)},
+        "input": {"name": path.resolve().name, "topic": topic, "rate": rate, "fingerprint": run_file.fingerprint(path)},
         "weights": {"name": network.config.name, "sha256": sha256_of(files_under(Path(weights or DEFAULT_WEIGHTS)))},
         "backend": network.description,
         "options": options.to_json() | {"save": kinds},
-        "decisions": None if followed is None else record.fingerprint(followed),
+        "decisions": None if followed is None else run_file.fingerprint(followed),
         "versions": {"dcfm_ros": __version__} | versions(),
     }
     with open_recording(path, topic, rate, damaged="skip") as recording:
-        record.begin(output, made_of, resume)
+        run_file.begin(output, made_of, resume)
         write_whole(output / "labels.json", StreamSegmenter(network).labels.to_json() + "\n")
         total = len(decisions.frames) if decisions else len(recording)
         with _interruptible() as is_stopped, _progress() as progress:
@@ -135,7 +135,7 @@ def command(
             advance = partial(progress.advance, task)
             summary = segment(recording, output, kinds, network, options, decisions, resume, advance, is_stopped)
         losses = recording.losses
-    record.finish(output, vars(summary) | {"losses": losses})
+    run_file.finish(output, vars(summary) | {"losses": losses})
     _tell(summary, losses, output)
     if not summary.is_complete:
         sys.exit(130)

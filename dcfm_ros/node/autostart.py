@@ -25,7 +25,7 @@ These are launch, which has one for each LifecycleNode, and the command line.
 
 
 class Autostart:
-    """Starts a node without being asked: when it begins, and again after its engine was lost.
+    """Starts a node without being asked: when it begins, and again after its network was lost.
 
     Where a lifecycle manager holds a client of the node's `~/change_state` at the beginning, configuring and activating
     are left to it: what it asks of a node that started itself would be refused, and it would give up.
@@ -43,10 +43,12 @@ class Autostart:
         self._looks = self._missed = 0
 
     def begin(self) -> bool:
-        """Start the node, or leave that to a manager; False where the node cannot be started.
+        """Start the node if `autostart` says so, or leave that to a manager; False where the node cannot be started.
 
         A manager that comes while the node configures itself finds it inactive, as it wants it, and activates it.
         """
+        if not self._is_wanted:
+            return True
         deadline = time.monotonic() + _HEARD_S
         while not (found := managers(self._node)) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -61,14 +63,16 @@ class Autostart:
         return True
 
     def try_again_later(self) -> None:
-        """Start the node after a time that doubles."""
+        """Start the node after a time that doubles, if `autostart` says so."""
+        if not self._is_wanted:
+            return
         self._log.info(f"trying again in {self._retry_s:.0f} s")
         self.leave()
         self._timer = self._node.create_timer(self._retry_s, self._try_again, clock=self._clock)
         self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
 
     def was_well(self) -> None:
-        """The engine did work for a while: the next one is tried soon."""
+        """The network did work for a while: the next one is tried soon."""
         self._retry_s = _FIRST_RETRY_S
 
     def leave(self) -> None:
@@ -99,6 +103,10 @@ class Autostart:
                 f"{' and '.join(found)} has not activated this node for {self._looks * _LOOK_S:.0f} s; it is waited "
                 "for as long as it is there"
             )
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self._node.get_parameter("autostart").value
 
     @property
     def _log(self) -> Any:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dcfm_ros.node.messages import stamp_ns
+from dcfm_ros.node.settings import CameraSettings
 
 _MATCHING = "best_available"
 """ROS 2's own word for a reliability that follows the publishers, which not all of its versions know."""
@@ -20,9 +23,72 @@ _MATCHING = "best_available"
 _KEPT_INFOS = 16
 """Calibrations that are kept, as a camera may change its binning while a frame is under way."""
 
+_SILENCE_S = 2.0
+"""After so long without a publisher there is a line about the topic."""
+
 _IMAGE_TYPES = frozenset(("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"))
 
 _RELIABILITIES = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
+
+Message: TypeAlias = Image | CompressedImage
+
+
+class CameraInputs:
+    """The topics of all cameras, taken and left together.
+
+    on_image: called with a camera's name and each message; it only hands the message on. on_problem: called with a
+    camera's name and a sentence, again and again, where the topic carries another type. clock: steady, for what must go
+    on while simulated time stands still.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        cameras: Sequence[str],
+        on_image: Callable[[str, Message], None],
+        on_problem: Callable[[str, str], None],
+        clock: Clock,
+    ) -> None:
+        self._node = node
+        self._on_problem = on_problem
+        self._clock = clock
+        self._silence: Any = None
+        self.cameras = {name: CameraInput(node, name, partial(on_image, name)) for name in cameras}
+        node.create_timer(1.0, self._look_after, clock=clock)
+
+    def subscribe(self, settings: Mapping[str, CameraSettings]) -> None:
+        """Begin to take messages of all cameras, or of none: a ValueError says why one cannot be subscribed to."""
+        try:
+            for name, camera in settings.items():
+                topic = self.cameras[name].subscribe(camera.input_transport)
+                self._node.get_logger().info(f"segmenting {topic}")
+        except ValueError:
+            self.unsubscribe()
+            raise
+        self._silence = self._node.create_timer(_SILENCE_S, self._tell_of_silence, clock=self._clock)
+
+    def unsubscribe(self) -> None:
+        """Take no more. Does nothing when nothing is taken."""
+        self._forget_silence()
+        for camera in self.cameras.values():
+            camera.unsubscribe()
+
+    def _look_after(self) -> None:
+        for name, camera in self.cameras.items():
+            camera.follow_publishers()
+            if problem := camera.problem:
+                self._on_problem(name, problem)
+
+    def _tell_of_silence(self) -> None:
+        """Once: which topics nobody publishes, as one that is misspelt is silent for ever."""
+        self._forget_silence()
+        for line in filter(None, (camera.silence for camera in self.cameras.values())):
+            self._node.get_logger().warning(line)
+
+    def _forget_silence(self) -> None:
+        if self._silence is not None:
+            self._node.destroy_timer(self._silence)
+            self._silence = None
 
 
 class CameraInput:
@@ -31,7 +97,7 @@ class CameraInput:
     on_image: called with each message; it only hands the message on.
     """
 
-    def __init__(self, node: Node, camera: str, on_image: Callable[[Image | CompressedImage], None]) -> None:
+    def __init__(self, node: Node, camera: str, on_image: Callable[[Message], None]) -> None:
         self._node = node
         self._prefix = f"{camera}/" if camera else ""
         self._on_image = on_image

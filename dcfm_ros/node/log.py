@@ -8,8 +8,10 @@ import stat
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 _LENGTH = 100
+_PERIOD_S = 5.0
 
 Write = Callable[[str], object]
 
@@ -52,6 +54,15 @@ class NodeLog:
         while (entry := self._lines.get()) is not None:
             severity, line = entry
             self._writers[severity](line)
+
+
+def throttled(logger: Any) -> dict[str, Write]:
+    """Writers for `NodeLog` to a logger of rclpy, which writes one line of each severity in five seconds."""
+    # Each a line of its own: rclpy throttles by the place of the call.
+    return {
+        "warning": lambda line: logger.warning(line, throttle_duration_sec=_PERIOD_S),
+        "error": lambda line: logger.error(line, throttle_duration_sec=_PERIOD_S),
+    }
 
 
 def lose_what_nobody_reads() -> None:

@@ -14,8 +14,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.utilities import remove_ros_args
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dcfm_ros.node.executable import shut_down
 from dcfm_ros.node.playback import Player, Shot, pace, shots
-from dcfm_ros.node.shutdown import shut_down
 from dcfm_ros.processes import end_with_parent
 from dcfm_ros.recordings import Recording, open_recording
 from dcfm_ros.recordings.background import read_ahead

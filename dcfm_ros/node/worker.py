@@ -41,7 +41,7 @@ class Worker(Generic[Item, Result]):
     work: the items of a round, at most one of each camera -> a result for each, or the exception that it ended in:
     RejectedError for a bad item, anything else when it failed. What `work` itself raises is every item's end.
     deliver: gets all results of each camera since its last call, oldest first; slow delivery never delays work.
-    on_error: told of each exception, with the camera's name, or "" where it is of none. All three are called outside
+    on_error: told of each exception, with the camera's name, or None where it is of none. All three are called outside
     the lock, on the worker's threads.
     Items are counted as skipped before `start`, after `stop`, while the set-up runs or `skipping` is entered, and
     while the worker does not `accept`.
@@ -52,7 +52,7 @@ class Worker(Generic[Item, Result]):
         cameras: Sequence[str],
         work: Callable[[dict[str, Item]], Mapping[str, Result | Exception]],
         deliver: Callable[[dict[str, list[Result]]], None],
-        on_error: Callable[[str, Exception], None],
+        on_error: Callable[[str | None, Exception], None],
     ) -> None:
         self._work = work
         self._deliver = deliver
@@ -167,7 +167,7 @@ class Worker(Generic[Item, Result]):
         try:
             set_up()
         except Exception as error:  # the node lives on, and says so
-            self._on_error("", error)
+            self._on_error(None, error)
             with self._changed:
                 self._running = False
                 self._changed.notify_all()
@@ -182,7 +182,7 @@ class Worker(Generic[Item, Result]):
             try:
                 self._deliver(results)
             except Exception as error:  # a publisher that fails once must not silence the node
-                self._on_error("", error)
+                self._on_error(None, error)
             with self._changed:
                 self._delivers = False
                 self._changed.notify_all()

@@ -14,7 +14,7 @@ import pytest
 from fleet_bags import NAMES, Call, masks, segmented_alone, stamps, write_fleet
 from report_inputs import with_small_network
 
-from dcfm_ros.evaluation.fleet import LOG, NOTE
+from dcfm_ros.offline.fleet import LOG, NOTE
 
 pytestmark = pytest.mark.ray
 FRAMES = 60

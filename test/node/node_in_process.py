@@ -173,7 +173,7 @@ def rig(
         if "PROFILES_FILE" in name:
             os.environ[name] = environment[name]
     if backends is not None:
-        monkeypatch.setattr("dcfm_ros.node.engine.create_backend", lambda *settings: backends())
+        monkeypatch.setattr("dcfm_ros.node.network.create_backend", lambda *settings: backends())
     context = Context()
     rclpy.init(context=context, domain_id=own_domain())
     made = None

@@ -106,11 +106,11 @@ def test_ctrl_c_while_starting_leaves_no_traceback(ros_environment: dict[str, st
 _PREPARES_FOR_EVER = """
 import sys, threading
 from dcfm_ros.node import segmentation_node
-from dcfm_ros.node.engine import Engine
+from dcfm_ros.node.network import Network
 
 cancelled = threading.Event()
-Engine.prepare = lambda engine: print("preparing", flush=True) or cancelled.wait()
-Engine.cancel = lambda engine: cancelled.set()
+Network.prepare = lambda network: print("preparing", flush=True) or cancelled.wait()
+Network.cancel = lambda network: cancelled.set()
 sys.exit(segmentation_node.main())
 """
 

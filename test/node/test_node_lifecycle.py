@@ -69,7 +69,7 @@ def send_until_it_is_not_active(node: Rig) -> None:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str]) -> Iterator[Rig]:
     Built.may_end.clear()
-    monkeypatch.setattr("dcfm_ros.node.segmentation_node._CONFIGURE_WAIT_S", 0.05)
+    monkeypatch.setattr("dcfm_ros.node.configured._WAIT_S", 0.05)
     with rig(monkeypatch, ros_environment, backends=Built) as made:
         yield made
         Built.may_end.set()
@@ -118,7 +118,7 @@ def test_a_configuration_that_fails_leaves_nothing_and_the_next_works(
         assert node.state == "unconfigured"
         level, said, _ = node.status(lambda s: True)
         assert level == DiagnosticStatus.ERROR
-        assert "cannot be configured: the engine cannot be made ready: shallow 0" in said
+        assert "cannot be configured: the network cannot be made ready: shallow 0" in said
         assert node.node.start()
         node.answered(lambda: node.picture(1), [node.listen(Image, "/segmentation/mask")])
 

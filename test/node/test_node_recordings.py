@@ -54,7 +54,7 @@ def test_the_node_sees_in_a_recording_what_segment_sees(
     expected = [cv2.imdecode(np.frombuffer(mask, np.uint8), 0) for mask in masks(tmp_path / "out").values()]
     received.clear()
     # A new stream: a keyframe is first.
-    robot.node._engine.restart("another recording")
+    robot.node._configured.network.restart("another recording")
     with open_recording(path, damaged="skip") as recording:
         for number, shot in enumerate(shots(recording)):
             robot.send(shot.image)

@@ -103,7 +103,7 @@ def test_a_lifecycle_manager_works_beside_a_node_that_started_itself(ready: Rig)
 
 def test_another_try_of_a_lost_engine_leaves_a_node_alone_that_a_manager_shut_down(ready: Rig) -> None:
     assert ready.node.start()
-    ready.node._on_broken("the device is lost")
+    ready.node._pipeline.give_up("the device is lost")
     ready.wait(lambda: ready.state == "unconfigured", "the node to give up")
     assert ready.node._autostart.is_due
     assert change(ready, UNCONFIGURED_SHUTDOWN)
@@ -113,7 +113,7 @@ def test_another_try_of_a_lost_engine_leaves_a_node_alone_that_a_manager_shut_do
 
 def test_another_try_of_a_lost_engine_leaves_a_node_alone_that_a_manager_took_over(ready: Rig) -> None:
     assert ready.node.start()
-    ready.node._on_broken("the device is lost")
+    ready.node._pipeline.give_up("the device is lost")
     ready.wait(lambda: ready.state == "unconfigured", "the node to give up")
     assert ready.node._autostart.is_due
     assert change(ready, CONFIGURE)
@@ -126,10 +126,10 @@ def test_another_try_of_a_lost_engine_leaves_a_node_alone_that_a_manager_took_ov
 @pytest.mark.parametrize(
     ("broken", "before", "request_id", "state"),
     [
-        ("_begin", (), CONFIGURE, "unconfigured"),
-        ("create_subscription", (CONFIGURE,), ACTIVATE, "unconfigured"),
-        ("_stop_receiving", (CONFIGURE, ACTIVATE), DEACTIVATE, "finalized"),
-        ("_free", (CONFIGURE,), INACTIVE_SHUTDOWN, "finalized"),
+        ("configured.Network", (), CONFIGURE, "unconfigured"),
+        ("segmentation_node.SegmentationNode.create_subscription", (CONFIGURE,), ACTIVATE, "unconfigured"),
+        ("camera_input.CameraInputs.unsubscribe", (CONFIGURE, ACTIVATE), DEACTIVATE, "finalized"),
+        ("segmentation_node.SegmentationNode._free", (CONFIGURE,), INACTIVE_SHUTDOWN, "finalized"),
     ],
 )
 def test_whatever_ends_a_transition_is_logged(
@@ -148,7 +148,7 @@ def test_whatever_ends_a_transition_is_logged(
 
     assert all(change(ready, number) for number in before)
     with monkeypatch.context() as patch:
-        patch.setattr(ready.node, broken, fail)
+        patch.setattr(f"dcfm_ros.node.{broken}", fail)
         change(ready, request_id)
     assert "a library's own" in capfd.readouterr().err
     assert (ready.state, state_told(ready)) == (state, state)

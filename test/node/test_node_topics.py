@@ -58,7 +58,7 @@ def test_every_topic_shows_the_same_mask(
         labels = node.listen(String, "/segmentation/labels", is_latched=True)
         info = CameraInfo(height=6, width=8, k=[4.0, 0, 3.5, 0, 4.0, 2.5, 0, 0, 1])
         node.send(info, "/camera_info", QoSProfile(depth=1))
-        node.wait(lambda: node.node._inputs[""].info(0), "the calibration")
+        node.wait(lambda: node.node._inputs.cameras[""].info(0), "the calibration")
         image, answers_in_order = node.answered(lambda: node.picture(NAMES.index("road")), topics)
         answers = dict(zip(kinds, answers_in_order, strict=True))
 
@@ -260,10 +260,10 @@ def test_a_topic_that_nobody_publishes_is_told_with_those_that_are_there(
 def test_where_there_is_no_image_at_all_that_is_said(ready: Rig, capfd: pytest.CaptureFixture[str]) -> None:
     line = "nobody publishes /image (sensor_msgs/msg/Image); there is no image topic\n"
     ready.wait(lambda: line in capfd.readouterr().err, "a line about the topic")
-    assert ready.node._silence is None
+    assert ready.node._inputs._silence is None
 
 
 def test_a_node_that_is_paused_says_nothing_of_its_topics(ready: Rig) -> None:
-    assert ready.node._silence is not None
+    assert ready.node._inputs._silence is not None
     ready.node.trigger_deactivate()
-    assert ready.node._silence is None
+    assert ready.node._inputs._silence is None

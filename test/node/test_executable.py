@@ -6,7 +6,7 @@ import pytest
 import rclpy
 from node_process import own_domain
 
-from dcfm_ros.node.shutdown import shut_down
+from dcfm_ros.node.executable import shut_down
 
 
 def test_shutting_down_twice_is_nothing() -> None:

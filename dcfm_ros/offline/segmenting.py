@@ -12,10 +12,10 @@ from pathlib import Path
 
 import cv2
 
-from dcfm_ros.evaluation.segmenting.decisions import Decisions, share_texts
-from dcfm_ros.evaluation.segmenting.outputs import Kind, Outputs, Segmented
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import LabelSet
+from dcfm_ros.offline.decisions import Decisions, share_texts
+from dcfm_ros.offline.outputs import Kind, Outputs, Segmented
 from dcfm_ros.recordings.background import read_ahead
 from dcfm_ros.recordings.recording import Recording, RecordingError
 from dcfm_ros.recordings.writers import unfinished

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_ros.evaluation.fleet import LOG, Job, LocalWorkers, Outcome, run_jobs
+from dcfm_ros.offline.fleet import LOG, Job, LocalWorkers, Outcome, run_jobs
 
 PROGRAM = """
 import os, signal, sys, time

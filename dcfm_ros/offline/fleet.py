@@ -112,11 +112,6 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, on_outcome: Callable[[Outcom
     return [outcomes.get(job.name, Outcome(job, "interrupted")) for job in jobs]
 
 
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class LocalWorkers:
     """Processes on this machine. threads: of each job's network."""
 

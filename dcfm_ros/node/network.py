@@ -22,7 +22,7 @@ from dcfm_ros.streaming.keyframes import KeyframeWorker
 _KEPT_SIZES = 4  # as many as backends keep engines for
 
 
-class Engine:
+class Network:
     """Loads the weights and takes a device; `prepare` then makes it ready for frames, which may take minutes.
 
     backend: what runs the network. labels: of the ids that views hand out. views: of each camera, what part of its
@@ -34,6 +34,7 @@ class Engine:
         self.backend = create_backend(
             settings.weights, settings.backend, settings.device, settings.num_threads, settings.precision
         )
+        self._mode = settings.stream.mode
         own = _labels(settings.labels, self.backend.config.num_classes)
         is_async = settings.stream.keyframe_mode == "async"
         self._worker = KeyframeWorker(self.backend) if is_async else None
@@ -80,6 +81,15 @@ class Engine:
             self._followed = schedule
         return self._group.push(frames, confidence=confidence)
 
+    def describe(self) -> list[str]:
+        """What runs, and why, and whether frames must wait for it: sentences for the log."""
+        lines = [f"{self.backend.config.name}, {self.backend.description}, {self._mode}"]
+        if self.backend.selection:
+            lines.append(f"this backend is {self.backend.selection}")
+        if self.progress:
+            lines.append(f"frames are skipped for now: {self.progress}")
+        return lines
+
     @property
     def progress(self) -> str:
         """The engine that is being built and how far, in words; empty when none is."""
@@ -117,7 +127,7 @@ class Engine:
             self._build.cancel()
 
     def close(self) -> None:
-        """End threads; the device is free when nobody holds the engine any more."""
+        """End threads; the device is free when nobody holds the network any more."""
         if self._worker is not None:
             self._worker.close()
 

@@ -1,1 +1,0 @@
-"""A recording segmented into files: masks, an overlay, a bag and a table."""
