@@ -19,10 +19,10 @@ from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
 from dcfm_ros.evaluation.report.document import document
 from dcfm_ros.evaluation.report.frames import FULL, RECORDED
+from dcfm_ros.evaluation.report.in_step import Measured, run_in_step
 from dcfm_ros.evaluation.report.index import INDEX, Entry, write_index
+from dcfm_ros.evaluation.report.inputs import DatasetInput, Input, RecordingInput
 from dcfm_ros.evaluation.report.recorded import RecordedMasks, camera_topic, has_masks, read_drive
-from dcfm_ros.evaluation.report.runs import Measured, run_in_step
-from dcfm_ros.evaluation.report.sources import DatasetSource, RecordingSource, Source
 from dcfm_ros.evaluation.report.summary import summary, warnings
 from dcfm_ros.evaluation.report.writing import REPORT, write_report
 from dcfm_ros.evaluation.runs import check_classes
@@ -228,16 +228,16 @@ def _finish(output: Path, measured: Measured, facts: dict[str, Any], classes: La
 
 def _open(
     path: Path, labels: Path | None, topic: str | None, split: str | None, network: Backend, classes: LabelSet
-) -> tuple[str, Source]:
+) -> tuple[str, Input]:
     """Return which kind of input lies at `path`, and its frames."""
     kind = None if labels is not None or topic is not None else _kind_of_dataset(path, split or "")
     if kind is None:
         if split is not None:
             raise click.UsageError(f"--split names a part of a data set, and {path} is none; expected no --split")
-        return "recording", RecordingSource(open_recording(path, topic), path, labels, classes)
+        return "recording", RecordingInput(open_recording(path, topic), path, labels, classes)
     dataset = open_dataset(kind, path, split or ("" if kind == FOLDER else "val"), classes)
     check_classes(network, dataset)
-    return kind, DatasetSource(dataset)
+    return kind, DatasetInput(dataset)
 
 
 def _kind_of_dataset(path: Path, split: str) -> str | None:

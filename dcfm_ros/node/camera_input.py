@@ -14,7 +14,7 @@ from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_profile_
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from dcfm_ros.node.messages import stamp_ns
+from dcfm_ros.imaging.frame import stamp_ns
 from dcfm_ros.node.settings import CameraSettings
 
 _MATCHING = "best_available"

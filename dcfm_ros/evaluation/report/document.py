@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dcfm_ros.evaluation.report.frames import FULL, RECORDED
+from dcfm_ros.evaluation.report.in_step import Measured
 from dcfm_ros.evaluation.report.numbers import scores, times
-from dcfm_ros.evaluation.report.runs import Measured
 
 FORMAT = 1
 

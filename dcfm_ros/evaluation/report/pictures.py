@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dcfm_ros.evaluation.report.frames import FrameRecord
-from dcfm_ros.evaluation.report.sources import Sample
+from dcfm_ros.evaluation.report.inputs import Sample
 from dcfm_ros.imaging.compressed import encode_jpeg
 from dcfm_ros.imaging.encodings import to_rgb
 from dcfm_ros.imaging.frame import Frame
@@ -28,7 +28,7 @@ _JPEG_QUALITY = 75
 
 
 @dataclass(frozen=True, order=True)
-class Picture:
+class WorstFrame:
     """A frame, its masks and where they differ, as `data:` addresses of images at most 560 pixels wide, by caption.
 
     name: where a person finds the frame.
@@ -46,7 +46,7 @@ class WorstFrames:
 
     def __init__(self, labels: LabelSet) -> None:
         self._labels = labels
-        self._kept: list[Picture] = []  # the worst first
+        self._kept: list[WorstFrame] = []  # the worst first
 
     def offer(self, record: FrameRecord, sample: Sample, mask: np.ndarray, full: np.ndarray) -> None:
         """The next frame of the run; it is drawn only where it will be kept."""
@@ -56,10 +56,10 @@ class WorstFrames:
         near = [kept for kept in self._kept if abs(kept.number - record.number) < APART]
         self._kept = [kept for kept in self._kept if kept not in near]
         images = self._images(sample.frame, mask, full, sample.label)
-        bisect.insort(self._kept, Picture(record.agreement, record.number, sample.name, record.distance, images))
+        bisect.insort(self._kept, WorstFrame(record.agreement, record.number, sample.name, record.distance, images))
         del self._kept[KEPT:]
 
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[WorstFrame]:
         """Those that are kept, the worst first."""
         return list(self._kept)
 

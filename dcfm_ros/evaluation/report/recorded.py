@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from dcfm_ros.evaluation.report.frames import RECORDED, Flicker, FrameRecord
+from dcfm_ros.evaluation.report.in_step import LiveResult, Measured
 from dcfm_ros.evaluation.report.moments import worst_moments
-from dcfm_ros.evaluation.report.runs import LiveResult, Measured
-from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.frame import Frame, stamp_ns
 from dcfm_ros.imaging.geometry import mask_to_size
 from dcfm_ros.imaging.labels import LABEL_SETS, LabelSet, labels_for
 from dcfm_ros.recordings import RecordingError, open_recording
@@ -124,7 +124,7 @@ def camera_topic(path: Path, node: str, wanted: str | None = None) -> str | None
 def _timings(path: Path, topic: str) -> Iterator[tuple[int, Timing]]:
     for number, (received_ns, message) in enumerate(read_messages(path, topic)):
         try:
-            yield _stamp(message) or received_ns, read_timing(message)
+            yield stamp_ns(message.header) or received_ns, read_timing(message)
         except ValueError as error:
             raise RecordingError(f"message {number} on {topic} in {path}: {error}") from error
 
@@ -156,7 +156,7 @@ def _record(number: int, stamp_ns: int, timing: Timing, flickers: dict[int, floa
 
 
 def _image_stamps(path: Path, topic: str) -> list[int]:
-    return [_stamp(message) or received_ns for received_ns, message in read_messages(path, topic)]
+    return [stamp_ns(message.header) or received_ns for received_ns, message in read_messages(path, topic)]
 
 
 def _stages(timing: Timing) -> dict[str, float]:
@@ -192,11 +192,6 @@ def _begins(stamp_ns: int) -> str | None:
     if stamp_ns < _REAL_TIME_NS:
         return None
     return datetime.fromtimestamp(stamp_ns / 1e9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _stamp(message: Any) -> int:
-    """header.stamp in nanoseconds."""
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
 def _listed(topics: Sequence[str] | dict[str, str]) -> str:

@@ -16,8 +16,8 @@ from plotly.offline import get_plotlyjs
 from dcfm_ros.evaluation.report import charts
 from dcfm_ros.evaluation.report.document import run_points, run_titles
 from dcfm_ros.evaluation.report.frames import FULL, RECORDED
+from dcfm_ros.evaluation.report.in_step import Measured
 from dcfm_ros.evaluation.report.numbers import PERCENTILES, classes_csv, frames_csv, runs_csv
-from dcfm_ros.evaluation.report.runs import Measured
 from dcfm_ros.evaluation.report.summary import advice, ms, percent, summary, warnings
 from dcfm_ros.files import write_whole
 from dcfm_ros.imaging.labels import LabelSet

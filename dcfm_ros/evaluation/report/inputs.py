@@ -36,7 +36,7 @@ class Sample:
     begins_stream: bool
 
 
-class Source(Protocol):
+class Input(Protocol):
     """Frames of one input; each `iter()` begins again.
 
     files, label_files: all that was read for it, in a fixed order. gaps: places where frames are known to be missing.
@@ -53,7 +53,7 @@ class Source(Protocol):
         """Samples in the order of time, read when asked for."""
 
 
-class RecordingSource:
+class RecordingInput:
     """A recording as one stream, and labels for some of its frames.
 
     path: where the recording lies. labels: a folder of 8-bit PNGs of class ids, named after the image (of a folder of
@@ -109,7 +109,7 @@ class RecordingSource:
         return ids
 
 
-class DatasetSource:
+class DatasetInput:
     """The clips of a data set one after the other; each, and what follows a missing frame, begins a stream.
 
     gaps: how many places in its clips have a frame missing.

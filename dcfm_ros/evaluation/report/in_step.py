@@ -15,9 +15,9 @@ import numpy as np
 
 from dcfm_ros.evaluation.metrics import VideoConsistency
 from dcfm_ros.evaluation.report.frames import FULL, RECORDED, Flicker, FrameRecord, Overlap, shares_of
+from dcfm_ros.evaluation.report.inputs import Input, Sample
 from dcfm_ros.evaluation.report.numbers import mean
-from dcfm_ros.evaluation.report.pictures import Picture, WorstFrames
-from dcfm_ros.evaluation.report.sources import Sample, Source
+from dcfm_ros.evaluation.report.pictures import WorstFrame, WorstFrames
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.streaming import Segmentation, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
@@ -52,14 +52,14 @@ class Measured:
     shown: str
     mvc8: float | None
     mvc16: float | None
-    worst: list[Picture]
+    worst: list[WorstFrame]
     size: tuple[int, int] | None
     as_live: float | None = None
 
 
 def run_in_step(
     backend: Backend,
-    source: Source,
+    source: Input,
     segmenters: Mapping[str, StreamSegmenter],
     shown: str,
     live: LiveRun | None = None,
@@ -73,9 +73,9 @@ def run_in_step(
     """
     labels = StreamSegmenter(backend).labels
     against_labels = bool(source.label_files)
-    closer = _Closer(WorstFrames(labels), against_labels)
-    full = _Run(StreamSegmenter(backend, StreamOptions(mode="full")), len(labels), closer if shown == FULL else None)
-    others = {name: _Run(one, len(labels), closer if name == shown else None) for name, one in segmenters.items()}
+    shown_run = _ShownRun(WorstFrames(labels), against_labels)
+    full = _Run(StreamSegmenter(backend, StreamOptions(mode="full")), len(labels), shown_run if shown == FULL else None)
+    others = {name: _Run(one, len(labels), shown_run if name == shown else None) for name, one in segmenters.items()}
     robots = _Noted(len(labels))
     size: tuple[int, int] | None = None
     for number, sample in enumerate(source):
@@ -86,7 +86,7 @@ def run_in_step(
             size = (sample.frame.height, sample.frame.width)
             for run in (full, *others.values()):
                 run.segmenter.warm_up(*size)
-        met = _Met(number, sample, full.result_of(sample), live.result_of(sample.frame) if live else None)
+        met = _FullFrame(number, sample, full.result_of(sample), live.result_of(sample.frame) if live else None)
         full.note(met, met.full, met.full.total_ms)
         if met.live is not None:
             robots.note(met, met.live.result, met.live.latency_ms)
@@ -97,15 +97,15 @@ def run_in_step(
         run.end()
     if size is None:
         raise ValueError("the input has no frames; expected at least one")
-    mvc8, mvc16 = (consistency.value() for consistency in closer.consistencies)
+    mvc8, mvc16 = (consistency.value() for consistency in shown_run.consistencies)
     runs = {FULL: full.records} | {name: run.records for name, run in others.items()}
     if robots.records:
         runs[RECORDED] = robots.records
-    return Measured(runs, shown, mvc8, mvc16, closer.worst.pictures(), size, mean(closer.as_live))
+    return Measured(runs, shown, mvc8, mvc16, shown_run.worst.pictures(), size, mean(shown_run.as_live))
 
 
 @dataclass(frozen=True, eq=False)
-class _Met:
+class _FullFrame:
     """A frame, the full network's result for it, and the robot's, where there is one."""
 
     number: int
@@ -117,19 +117,19 @@ class _Met:
 class _Noted:
     """The records of a run so far."""
 
-    def __init__(self, classes: int, closer: _Closer | None = None) -> None:
+    def __init__(self, classes: int, shown_run: _ShownRun | None = None) -> None:
         self.records: list[FrameRecord] = []
-        self._classes, self._closer = classes, closer
+        self._classes, self._shown_run = classes, shown_run
         self._flicker = Flicker()
         self._stream = -1
 
     def begin_stream(self) -> None:
         self._flicker.begin_stream()
-        if self._closer is not None:
-            self._closer.begin_stream()
+        if self._shown_run is not None:
+            self._shown_run.begin_stream()
         self._stream += 1
 
-    def note(self, met: _Met, result: Segmentation, latency_ms: float) -> None:
+    def note(self, met: _FullFrame, result: Segmentation, latency_ms: float) -> None:
         """Record a frame's result."""
         against_full = Overlap.of(result.mask, met.full.mask, self._classes)
         label = met.sample.label
@@ -149,17 +149,17 @@ class _Noted:
             against_label=None if label is None else Overlap.of(result.mask, label, self._classes),
         )
         self.records.append(record)
-        if self._closer is not None:
-            self._closer.look(record, met, result.mask)
+        if self._shown_run is not None:
+            self._shown_run.take(record, met, result.mask)
 
 
 class _Run(_Noted):
     """One segmenter on its way."""
 
-    def __init__(self, segmenter: StreamSegmenter, classes: int, closer: _Closer | None) -> None:
-        super().__init__(classes, closer)
+    def __init__(self, segmenter: StreamSegmenter, classes: int, shown_run: _ShownRun | None) -> None:
+        super().__init__(classes, shown_run)
         self.segmenter = segmenter
-        self._waiting: deque[_Met] = deque()
+        self._waiting: deque[_FullFrame] = deque()
 
     def begin_stream(self) -> None:
         self._take(self.segmenter.flush())
@@ -169,7 +169,7 @@ class _Run(_Noted):
         (result,) = self.segmenter.push(sample.frame)
         return result
 
-    def push(self, met: _Met) -> None:
+    def push(self, met: _FullFrame) -> None:
         self._waiting.append(met)
         self._take(self.segmenter.push(met.sample.frame))
 
@@ -182,7 +182,7 @@ class _Run(_Noted):
             self.note(self._waiting.popleft(), result, result.total_ms)
 
 
-class _Closer:
+class _ShownRun:
     """Measures of the run that is shown alone: consistency over time, likeness to the robot's masks, and pictures."""
 
     def __init__(self, worst: WorstFrames, against_labels: bool) -> None:
@@ -195,7 +195,7 @@ class _Closer:
         for consistency in self.consistencies:
             consistency.begin_clip()
 
-    def look(self, record: FrameRecord, met: _Met, mask: np.ndarray) -> None:
+    def take(self, record: FrameRecord, met: _FullFrame, mask: np.ndarray) -> None:
         full = met.full.mask
         self.worst.offer(record, met.sample, mask, full)
         if met.live is not None:
