@@ -1,4 +1,5 @@
-# Everything runs from .venv, which is set up at the first use, and again when setup.cfg or a choice below changes.
+# Everything runs from .venv, which is set up at the first use, and again when setup.cfg or a choice below changes;
+# the tests on ROS 2 Kilted have a .venv-kilted of the same kind.
 
 PYTHON ?= python3
 INPUT ?=
@@ -23,19 +24,21 @@ endif
 
 empty :=
 comma := ,
-bin := .venv/bin
-ready := .venv/ready-$(shell { cat setup.cfg; echo '$(ROS) $(TORCH) $(extras)'; } | cksum | cut -d ' ' -f 1)
+VENV := .venv
+TESTS ?=
+bin := $(VENV)/bin
+ready := $(VENV)/ready-$(shell { cat setup.cfg; echo '$(ROS) $(TORCH) $(extras)'; } | cksum | cut -d ' ' -f 1)
 
 export INPUT
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The ROS wheels set LD_LIBRARY_PATH once per process tree; a make started from another such python must not inherit that.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help demo test lint bench soak clean
+.PHONY: help demo test test-kilted lint bench soak clean
 .DEFAULT_GOAL := help
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
 	  printf '%-47s %s\n' "$$name" "$$what"; done
 	@echo
 	@echo 'make test PYTHON=python3.12                    with another Python (3.10 or newer)'
@@ -44,8 +47,12 @@ help: ## Show this
 demo: $(ready) ## Segment a rendered drive, or INPUT=<bag, video or folder>
 	@$(bin)/dcfm demo $(if $(INPUT),"$$INPUT")
 
-test: $(ready) ## Run the tests
-	@$(bin)/python -m pytest
+test: $(ready) ## Run the tests, or TESTS=<files or folders>
+	@$(bin)/python -m pytest $(TESTS)
+
+test-kilted: ## Run the node's tests on ROS 2 Kilted from PyPI
+	@$(if $(filter wheels,$(ROS)),,echo 'make test-kilted needs Linux on x86-64, and a shell without a sourced ROS' >&2; exit 1)
+	@$(MAKE) --no-print-directory test VENV=.venv-kilted extras='ros-kilted opencv train report test' TESTS=test/node
 
 lint: $(ready) ## Check style and types
 	@$(bin)/ruff check .
@@ -63,7 +70,7 @@ soak: $(ready) ## Run the node for MINUTES under everything a robot does
 
 clean: ## Remove caches and what builds and the demo left; .venv and runs/ stay
 	@rm -rf build install log dist demo_output soak_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is asked for errors only: its warnings are about the machine. A .venv is kept and brought up to date, except that
 # one made for a sourced ROS must not find other builds of ROS inside, nor the other way round.
@@ -73,10 +80,10 @@ $(ready):
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo '$(PYTHON) cannot make virtual environments; on Ubuntu and Debian: apt install python3-venv' >&2; exit 1; }
 	@$(if $(ROS),,echo 'ROS 2 is neither sourced nor on PyPI for this machine: everything but the node will work' >&2)
-	@grep -qs 'include-system-site-packages = $(if $(venv_flags),true,false)' .venv/pyvenv.cfg || rm -rf .venv
-	@echo 'Setting up .venv ($(strip $(extras))), which can take some minutes the first time'
-	@$(PYTHON) -m venv $(venv_flags) .venv
-	@rm -f .venv/ready-*
+	@grep -qs 'include-system-site-packages = $(if $(venv_flags),true,false)' $(VENV)/pyvenv.cfg || rm -rf $(VENV)
+	@echo 'Setting up $(VENV) ($(strip $(extras))), which can take some minutes the first time'
+	@$(PYTHON) -m venv $(venv_flags) $(VENV)
+	@rm -f $(VENV)/ready-*
 	@$(if $(TORCH),$(bin)/pip install -qq $(TORCH))
 	@$(bin)/pip install -qq -e '.[$(subst $(empty) ,$(comma),$(strip $(extras)))]'
 	@touch $@

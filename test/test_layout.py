@@ -59,7 +59,10 @@ ONLY_IN = {
     "pynvml": ("machine.hardware",),
     "triton": ("streaming.backends.triton_decide",),
     "safetensors": ("model", "training"),
-    "cv2": ("imaging", "streaming", "recordings", "datasets", "evaluation", "offline", "training", "node", "cli"),
+    "cv2": (
+        *("imaging", "streaming", "recordings", "datasets", "evaluation", "offline", "training", "node", "cli"),
+        "machine.libraries",
+    ),
     "rosbags": ("recordings",),
     "mcap": ("recordings.storage",),
     "rclpy": _ROS,

@@ -22,6 +22,7 @@ _PACKAGE_OF_OPTIONAL = {
 }
 _ROS_PACKAGE = re.compile(r"rclpy|\w+_(msgs|srvs|interfaces|py)")
 _MISSING_MIDDLEWARE = re.compile(r"RMW implementation|rmw_\w+")
+_FASTDDS_2 = ("humble", "iron", "jazzy")
 _FASTDDS_3 = ("kilted", "lyrical", "rolling")
 
 
@@ -100,9 +101,14 @@ def _fast_dds(resources: Resources, camera: tuple[int, int], distribution: str) 
     image, (height, width) = _bytes_of(camera), camera
     of_images = f"an image of {width}x{height} rgb8 has {_megabytes(image)}"
     where = f"of {profile.path}" if profile.path else "without a profile"
-    if profile.path and distribution in _FASTDDS_3 and not os.environ.get(PROFILE_VARIABLES[1]):
-        remedy = f"export {PROFILE_VARIABLES[1]}={profile.path}"
-        yield Line(SECTION, "DDS profile", "warning", f"Fast DDS 3 does not read {PROFILE_VARIABLES[0]}", remedy)
+    older, newer = PROFILE_VARIABLES
+    if profile.path and distribution in _FASTDDS_2 and not os.environ.get(older):
+        told = f"the Fast DDS of {distribution} does not read {newer}, and goes on without a profile"
+        yield Line(SECTION, "DDS profile", "warning", told, f"export {older}={profile.path}")
+        return
+    if profile.path and distribution in _FASTDDS_3 and not os.environ.get(newer):
+        told = f"from Kilted on {older} is deprecated, and read with a warning as long as it is"
+        yield Line(SECTION, "DDS profile", "warning", told, f"export {newer}={profile.path}")
     if not profile.segment:
         yield Line(SECTION, "DDS profile", "note", f"{where}: no shared memory, images go over the network's stack")
     elif profile.segment < _QUEUE * image:

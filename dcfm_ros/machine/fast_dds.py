@@ -11,7 +11,7 @@ from pathlib import Path
 from dcfm_ros.machine.share import share_file
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Fast DDS 2 reads the first name, Fast DDS 3 only the second, and some versions both."""
+"""The Fast DDS of Humble and Jazzy reads the first name alone; Kilted's both, and warns of the first."""
 
 DEFAULT_SEGMENT = 512 * 1024
 """Bytes of shared memory that a process has without a profile, in Fast DDS 2 and 3."""

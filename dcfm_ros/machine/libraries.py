@@ -1,12 +1,11 @@
-"""Versions of the Python packages that are installed, and how to install those that are not; none is imported."""
+"""Versions of the Python packages that are installed, and how to install those that are not."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
 
-_DISTRIBUTIONS = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "opencv-python-headless", "numpy")
-
+_DISTRIBUTIONS = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy")
 
 _EXTRAS = {
     "torch": "torch",
@@ -34,7 +33,10 @@ def how_to_install(module: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the installed libraries that results depend on, by name."""
-    found = {"python": platform.python_version()}
+    import cv2
+
+    # OpenCV says its own: apt's and a vendor's builds are no distribution of Python's, and pip has four names for it.
+    found = {"python": platform.python_version(), "opencv": cv2.__version__}
     for name in _DISTRIBUTIONS:
         if version := version_of(name):
             found[name] = version

@@ -125,6 +125,7 @@ def test_everything_is_written_and_is_what_the_engine_gives(segmented, tmp_path,
         )
     document = json.loads((out / "run.json").read_text())
     assert document["made_of"]["weights"]["name"] == "camvid_mitb0"
+    assert document["made_of"]["versions"]["opencv"] == cv2.__version__
     assert (document["result"]["frames"], document["result"]["is_complete"]) == (FRAMES, True)
 
 

@@ -79,6 +79,9 @@ class Machine:
         self.answers[name] = Answer({**self.answers[name].facts, **facts})
 
 
+PROFILE = ROOT / "config" / "fastdds_large_images.xml"
+
+
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
@@ -87,9 +90,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr("dcfm_ros.doctor.examine.nvidia_driver", lambda: made.driver)
     monkeypatch.setattr("dcfm_ros.doctor.libraries.version_of", lambda name: "")
     monkeypatch.setattr("dcfm_ros.doctor.libraries.installed_of", lambda names: ())
-    profile = str(ROOT / "config" / "fastdds_large_images.xml")
     for name in PROFILE_VARIABLES:
-        monkeypatch.setenv(name, profile)
+        monkeypatch.setenv(name, str(PROFILE))
     for name in ("RMW_IMPLEMENTATION", "ROS_DISTRO", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     return made
@@ -393,14 +395,18 @@ def test_a_profile_that_is_not_there_is_told(
     assert "none.xml cannot be read" in line["told"] and "fastdds_large_images.xml" in line["remedy"]
 
 
-def test_fast_dds_3_is_told_by_its_own_name_of_the_profile(
-    machine: Machine, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("older, newer", [("jazzy", "kilted"), ("humble", "lyrical")])
+def test_each_fast_dds_is_told_by_its_own_name_of_the_profile(
+    machine: Machine, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, older: str, newer: str
 ) -> None:
-    monkeypatch.delenv(PROFILE_VARIABLES[1])
-    assert doctor() == (0, [])
-    machine.changed("ros", distribution="kilted")
-    _, (line,) = doctor()
-    assert line["remedy"].startswith(f"export {PROFILE_VARIABLES[1]}=")
+    for needed, fits, fits_not in ((PROFILE_VARIABLES[1], older, newer), (PROFILE_VARIABLES[0], newer, older)):
+        with monkeypatch.context() as environment:
+            environment.delenv(needed)
+            machine.changed("ros", distribution=fits)
+            assert doctor() == (0, [])
+            machine.changed("ros", distribution=fits_not)
+            _, (line,) = doctor()
+            assert line["remedy"] == f"export {needed}={PROFILE}"
 
 
 def test_cyclone_dds_is_asked_for_its_sockets(machine: Machine, doctor: Doctor) -> None:

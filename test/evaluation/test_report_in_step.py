@@ -94,7 +94,8 @@ def test_the_worst_frames_are_apart_and_fit_a_page() -> None:
     numbers = sorted(one.number for one in worst)
     assert min(np.diff(numbers)) >= 10
     assert list(worst[0].images) == [
-        *("frame", "DCFM", "full network", "where they differ", "label", "where DCFM is wrong"),
+        *("The camera's picture", "Where mask and full network differ", "The mask", "The full network's mask"),
+        *("The label", "Where mask and label differ"),
     ]
     for address in worst[0].images.values():
         head, _, data = address.partition(",")

@@ -194,15 +194,14 @@ def test_nobody_there_and_no_answer_are_told(
     with rig(monkeypatch, ros_environment) as node, turning(node, monkeypatch):
         done = called("replay", str(bag))
         assert (done.returncode, "nobody listens to /image; no node takes images" in done.stderr) == (1, True)
-        monkeypatch.setattr(playback, "_MATCHING_TIMEOUT_S", 3.0)
-        monkeypatch.setattr(playback, "_TOLD_AFTER_S", 2.0)  # to find the other node
+        monkeypatch.setattr(playback, "_MATCHING_TIMEOUT_S", 6.0)  # to find the other node
         node.robot.create_subscription(Image, "/camera/image_raw", print, 1)
         done = called("replay", str(bag), "--lossless")
         missing = "there is no segmentation node between /image and /segmentation/mask; images are taken on "
         missing += "/camera/image_raw: --remap /camera/image_raw"
         assert done.returncode == 1
-        assert f"player: waiting, as {missing}\n" in done.stderr
-        assert f"gave up after 3 s, as {missing}\n" in done.stderr
+        assert done.stderr.startswith("player: waiting, as there is no segmentation node between /image and ")
+        assert f"gave up after 6 s, as {missing}\n" in done.stderr
         monkeypatch.undo()
         monkeypatch.setenv("ROS_DOMAIN_ID", str(node.robot.context.get_domain_id()))
         node.robot.create_subscription(Image, "/image", print, 1)
@@ -231,5 +230,6 @@ def test_it_begins_again_until_it_is_interrupted(
         node.wait(lambda: len(images) > 2 * FRAMES, "the second time")
         player.send_signal(signal.SIGINT)
         _, said = player.communicate(timeout=20)
-    assert (player.returncode, said) == (130, "")
+    # Kilted warns of the name of the profile that Jazzy needs.
+    assert (player.returncode, [line for line in said.splitlines() if "PROFILES_FILE" not in line]) == (130, [])
     assert len({stamp_ns(image.header) for image in images}) == FRAMES
