@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dcfm_ros.datasets.dataset import Clip
+
 RED = np.full((4, 6, 3), (200, 10, 30), np.uint8)
 
 
@@ -50,3 +52,9 @@ def _png(ids: np.ndarray, bits: int, colour_type: int, *palette: tuple[bytes, by
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def neighbours(clip: Clip, index: int, distance: int = 1) -> tuple[int, ...]:
+    """The indices of the frames so far before and after in time: two, one or none, the earlier first."""
+    found = (clip.shifted(index, -distance), clip.shifted(index, distance))
+    return tuple(other for other in found if other is not None)

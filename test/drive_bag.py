@@ -20,11 +20,17 @@ SIZE = (6, 8)
 
 
 def write_drive(
-    path: Path, classes: Sequence[int], dropped: Collection[int] = (), interval: int = 5, node: str = "/segmentation"
+    path: Path,
+    classes: Sequence[int],
+    dropped: Collection[int] = (),
+    interval: int = 5,
+    node: str = "/segmentation",
+    masks_late_ns: int = 0,
 ) -> Path:
     """A drive at 20 Hz with one image for each of `classes`; all of its mask is that class.
 
     dropped: numbers of the images that get no mask. Every `interval`-th mask is a keyframe of 60 ms, others take 10.
+    masks_late_ns: by how much a mask's stamp is not its image's.
     """
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
         topics = {
@@ -45,6 +51,7 @@ def write_drive(
             write("/camera", stamp_ns, _image(stamp_ns, np.zeros((*SIZE, 3), np.uint8), "rgb8"))
             if number in dropped:
                 continue
+            stamp_ns += masks_late_ns
             write(f"{node}/mask", stamp_ns, _image(stamp_ns, np.full(SIZE, class_id, np.uint8), "mono8"))
             write(f"{node}/timing", stamp_ns, _timing(stamp_ns, index, class_id, interval))
             index += 1

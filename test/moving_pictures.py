@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from dcfm_ros.imaging.motion import Motion, MotionSince
+
 
 def texture(height: int = 360, width: int = 480) -> np.ndarray:
     """Something that motion can be seen on, as RGB."""
@@ -14,3 +16,8 @@ def texture(height: int = 360, width: int = 480) -> np.ndarray:
 
 def moved(picture: np.ndarray, right: int, down: int) -> np.ndarray:
     return np.roll(picture, (down, right), (0, 1))
+
+
+def motion_between(grey: np.ndarray, other: np.ndarray) -> Motion:
+    """From one small grey picture to another of its size, by a search straight from one to the other."""
+    return MotionSince(other).follow(grey)

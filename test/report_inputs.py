@@ -44,9 +44,13 @@ def write_report(output: Path, *arguments: str | Path) -> Path:
     return output
 
 
-def with_small_network(folder: Path) -> list[str]:
-    """Arguments: the weights that ship, which know a street, for small pictures; they go into `folder`."""
+def with_small_network(folder: Path, own_classes: bool = False) -> list[str]:
+    """Arguments: the weights that ship, which know a street, for small pictures; they go into `folder`.
+
+    own_classes: whether their classes have other names.
+    """
     model = load_weights(DEFAULT_WEIGHTS)
-    model.config = replace(model.config, input_size=SIZE)
+    names = tuple(f"own{number}" for number in range(model.config.num_classes)) if own_classes else ()
+    model.config = replace(model.config, input_size=SIZE, class_names=names)
     save_weights(model, folder / "small.safetensors")
     return ["--backend", "torch", "--weights", str(folder / "small.safetensors")]

@@ -22,7 +22,7 @@ from dcfm_ros.cli.bench_recording import recording_table
 from dcfm_ros.cli.bench_streams import measure_streams
 from dcfm_ros.cli.bench_tables import budget_line, network_table, pushes_table, stages_table, streams_table
 from dcfm_ros.cli.options import stream_option
-from dcfm_ros.cli.passes import Source, run_pass
+from dcfm_ros.cli.passes import PassInput, run_pass
 from dcfm_ros.cli.sizes import SizeType
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.imaging.frame import Frame
@@ -242,7 +242,7 @@ def _node_overhead(device: str, threads: int) -> str:
             for frame in StreetDrive(StreetConfig(frames=frames, height=720, width=1280)):
                 writer.write(frame)
         result = run_pass(
-            Source(bag, 15.0, frames),
+            PassInput(bag, 15.0, frames),
             Path(folder) / "timing",
             "node at 1280x720",
             {"device": device, "num_threads": threads},

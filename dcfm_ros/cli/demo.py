@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from dcfm_ros.cli.options import stream_option
-from dcfm_ros.cli.passes import PassError, PassResult, Source, run_pass
+from dcfm_ros.cli.passes import PassError, PassInput, PassResult, run_pass
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.recordings.writers import BagWriter, MaskWriter
@@ -53,7 +53,7 @@ def command(
     path = source or _render(output / "drive", output / "drive_labels", seed, frames)
     with open_recording(path, topic) as recording:
         total = min(frames or len(recording), len(recording))
-        drive = Source(path, recording.rate_hz, total, topic)
+        drive = PassInput(path, recording.rate_hz, total, topic)
     parameters: dict[str, object] = {"keyframe_interval": keyframe_interval}
     if weights is not None:
         parameters["weights"] = weights.resolve()
@@ -94,7 +94,7 @@ def _render(bag: Path, labels: Path, seed: int, frames: int | None) -> Path:
     return bag
 
 
-def _table(passes: dict[str, PassResult], drive: Source) -> Table:
+def _table(passes: dict[str, PassResult], drive: PassInput) -> Table:
     table = Table(header_style="bold")
     table.add_column("")
     for name in passes:

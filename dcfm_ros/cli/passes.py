@@ -42,7 +42,7 @@ class PassResult:
 
 
 @dataclass(frozen=True)
-class Source:
+class PassInput:
     """A source to play. rate_hz: frames per second, also of the overlay video; frames: only the first so many."""
 
     path: Path
@@ -60,7 +60,13 @@ class Source:
 
 
 def run_pass(
-    source: Source, output: Path, label: str, node_parameters: Mapping[str, object], *, lossless: bool, pictures: bool
+    source: PassInput,
+    output: Path,
+    label: str,
+    node_parameters: Mapping[str, object],
+    *,
+    lossless: bool,
+    pictures: bool,
 ) -> PassResult:
     """Play `source` through the node and record into `output`, masks and overlay too if `pictures`.
 

@@ -8,6 +8,7 @@ import click
 import cv2
 from rich.progress import track
 
+from dcfm_ros.cli.sizes import SizeType
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 
 _DEFAULT = StreetConfig()
@@ -27,20 +28,23 @@ _DEFAULT = StreetConfig()
 @click.option(
     "--skip", default=0, show_default=True, help="Frames at the beginning of each drive that are not written."
 )
-@click.option("--size", default=f"{_DEFAULT.height}x{_DEFAULT.width}", show_default=True, help="HEIGHTxWIDTH.")
+@click.option(
+    "--size",
+    default=f"{_DEFAULT.height}x{_DEFAULT.width}",
+    show_default=True,
+    type=SizeType(),
+    help="Height and width of the images.",
+)
 @click.option("--rate", default=_DEFAULT.rate_hz, show_default=True, help="Frames a second.")
-def command(output: Path, drives: int, seed: int, frames: int, skip: int, size: str, rate: float) -> None:
+def command(output: Path, drives: int, seed: int, frames: int, skip: int, size: tuple[int, int], rate: float) -> None:
     """Write street drives to OUTPUT/images (JPEG) and OUTPUT/labels (CamVid's 11 ids), named seed_frame.
 
     A drive comes to a stop and drives on; the last third of one of 300 frames is at speed.
     `dcfm train` and `dcfm evaluate` read such a folder; drives are its clips.
     """
-    height, sign, width = size.partition("x")
-    if not (sign and height.isdecimal() and width.isdecimal()):
-        raise click.UsageError(f"--size is {size!r}; expected HEIGHTxWIDTH, as in 360x480")
     if not 0 <= skip < frames:
         raise click.UsageError(f"--skip is {skip}; expected 0 to {frames - 1}, as there are {frames} frames")
-    configs = [StreetConfig(number, frames, int(height), int(width), rate) for number in range(seed, seed + drives)]
+    configs = [StreetConfig(number, frames, *size, rate) for number in range(seed, seed + drives)]
     images, labels = output / "images", output / "labels"
     for folder in (images, labels):
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,11 +19,11 @@ from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.open import FOLDER, KINDS, kind_of, open_dataset
 from dcfm_ros.evaluation.report.document import document
 from dcfm_ros.evaluation.report.frames import FULL, RECORDED
+from dcfm_ros.evaluation.report.in_step import Measured, run_in_step
 from dcfm_ros.evaluation.report.index import INDEX, Entry, write_index
-from dcfm_ros.evaluation.report.recorded import read_drive
-from dcfm_ros.evaluation.report.runs import Measured, run_in_step
-from dcfm_ros.evaluation.report.sources import DatasetSource, RecordingSource, Source
-from dcfm_ros.evaluation.report.summary import summary
+from dcfm_ros.evaluation.report.inputs import DatasetInput, Input, RecordingInput
+from dcfm_ros.evaluation.report.recorded import RecordedMasks, camera_topic, has_masks, read_drive
+from dcfm_ros.evaluation.report.summary import summary, warnings
 from dcfm_ros.evaluation.report.writing import REPORT, write_report
 from dcfm_ros.evaluation.runs import check_classes
 from dcfm_ros.files import files_under, sha256_of
@@ -76,7 +76,12 @@ def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
     help="More keyframe intervals to run, to compare --keyframe-interval with; 1 is the full network.",
 )
 @click.option("--recorded", is_flag=True, help="Read what the robot's node recorded in the bag; no network is run.")
-@click.option("--node", default="/segmentation", show_default=True, help="With --recorded: what its topics begin with.")
+@click.option(
+    "--node",
+    default="/segmentation",
+    show_default=True,
+    help="Prefix of the topics of the robot's node, in a bag that holds its masks.",
+)
 @click.option("--weights", type=click.Path(exists=True), help="A file or an exported folder. Default: those that ship.")
 @stream_options(modes=("causal", "bidirectional"))
 @backend_options
@@ -103,6 +108,7 @@ def command(
     --keyframe-interval (or --schedule) is what most of the report is about. On each frame it takes turns with a stream
     for each of --intervals and with the full network, so that all figures come from the same frames and minutes.
     Labels are not needed: masks are compared with those of the full network, and with labels where there are any.
+    Where a bag holds the masks and timings of the robot's node, these are compared with the full network's as well.
 
     With --recorded no network is run: the report shows the latency, keyframes, dropped images, class shares and flicker
     that the robot's node had on the drive.
@@ -111,8 +117,8 @@ def command(
     own in --output, which gets an index.html and an index.csv of all. A second run passes over those that are done.
     Exit code: 1 where one failed.
     """
-    _check_options(recorded)
     if recorded:
+        _check_options()
         _report_drive(path, output, node, topic)
         return
     if options.keyframe_mode == "async":
@@ -120,8 +126,17 @@ def command(
             "--keyframe-mode async cannot be reported, as the runs of a report take turns frame by frame; expected "
             "--keyframe-mode sync (`dcfm bench` measures async)"
         )
+    robot = node.rstrip("/")
+    has_live = has_masks(path, robot)
+    if not has_live and _is_given("node"):
+        raise click.UsageError(
+            f"{path} is no bag that holds {robot}/mask and {robot}/timing; expected it to, or no --node"
+        )
+    if has_live:
+        topic = camera_topic(path, robot, topic)
     network = create_backend(weights or "", backend, device, num_threads, precision)
     classes = StreamSegmenter(network).labels
+    live, said = _live(path, robot, classes) if has_live else (None, [])
     kind, source = _open(path, labels, topic, split, network, classes)
     shown, streams = _streams(network, options, intervals)
     output.mkdir(parents=True, exist_ok=True)
@@ -147,24 +162,38 @@ def command(
         },
         "made_with": {"device": device_name(), "versions": versions()},
         "drive": None,
+        "live": None if live is None else {"mask_topic": f"{robot}/mask"},
+        "warnings": said,
     }
     with Progress(transient=True) as progress:
         task = progress.add_task("segmenting", total=len(source))
-        measured = run_in_step(network, source, streams, shown, partial(progress.advance, task))
+        measured = run_in_step(network, source, streams, shown, live, partial(progress.advance, task))
     _finish(output, measured, facts, classes)
 
 
-def _check_options(recorded: bool) -> None:
-    """Raises UsageError for an option that would be ignored."""
-    context = click.get_current_context()
-    given = [option for option in context.params if context.get_parameter_source(option) is ParameterSource.COMMANDLINE]
+def _check_options() -> None:
+    """Raises UsageError for an option that --recorded would ignore."""
     of_drives = {"path", "output", "topic", "recorded", "node"}
-    if recorded and (stray := [option for option in given if option not in of_drives]):
+    given = (option for option in click.get_current_context().params if _is_given(option))
+    if stray := next((option for option in given if option not in of_drives), None):
         raise click.UsageError(
-            f"--{stray[0].replace('_', '-')} has no effect with --recorded, which runs no network; expected one of them"
+            f"--{stray.replace('_', '-')} has no effect with --recorded, which runs no network; expected one of them"
         )
-    if not recorded and "node" in given:
-        raise click.UsageError("--node names the node of a recorded drive; expected --recorded together with it")
+
+
+def _is_given(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def _live(path: Path, node: str, classes: LabelSet) -> tuple[RecordedMasks | None, list[str]]:
+    """What the robot published, or a warning why it cannot be compared."""
+    live = RecordedMasks(path, node)
+    if live.names == classes.names:
+        return live, []
+    return None, [
+        f"The masks on {node}/mask are not compared with this run: they have the classes {', '.join(live.names)}, and "
+        f"the weights have {', '.join(classes.names)}."
+    ]
 
 
 def _report_drive(path: Path, output: Path, node: str, topic: str | None) -> None:
@@ -192,22 +221,23 @@ def _finish(output: Path, measured: Measured, facts: dict[str, Any], classes: La
     metrics = document(measured, classes.names, facts)
     write_report(output, measured, metrics, classes)
     console = Console()
-    console.print(" ".join(summary(metrics)), highlight=False)
+    for sentence in (*warnings(metrics), *summary(metrics)):
+        console.print(sentence, highlight=False)
     console.print(f"Wrote {output / REPORT}", highlight=False)
 
 
 def _open(
     path: Path, labels: Path | None, topic: str | None, split: str | None, network: Backend, classes: LabelSet
-) -> tuple[str, Source]:
+) -> tuple[str, Input]:
     """Return which kind of input lies at `path`, and its frames."""
     kind = None if labels is not None or topic is not None else _kind_of_dataset(path, split or "")
     if kind is None:
         if split is not None:
             raise click.UsageError(f"--split names a part of a data set, and {path} is none; expected no --split")
-        return "recording", RecordingSource(open_recording(path, topic), path, labels, classes)
+        return "recording", RecordingInput(open_recording(path, topic), path, labels, classes)
     dataset = open_dataset(kind, path, split or ("" if kind == FOLDER else "val"), classes)
     check_classes(network, dataset)
-    return kind, DatasetSource(dataset)
+    return kind, DatasetInput(dataset)
 
 
 def _kind_of_dataset(path: Path, split: str) -> str | None:

@@ -13,7 +13,7 @@ class SizeType(click.ParamType):
     name = "HEIGHTxWIDTH"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        """Fails for anything else, but for a size: click's types may be given what they made, and Click 8.0 does that."""
+        """Fails for anything else, but a size that this made before: Click 8.0 converts a default twice."""
         if isinstance(value, tuple):
             return value
         height, _, width = str(value).partition("x")

@@ -61,16 +61,6 @@ class Clip:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def neighbours(self, index: int, distance: int = 1) -> tuple[int, ...]:
-        """The indices of the frames `distance` >= 1 before and after in time: two, one or none, the earlier first.
-
-        A missing frame is nobody's neighbour, nor is the frame beyond it taken in its place.
-        """
-        if distance < 1:
-            raise ValueError(f"distance is {distance}; expected 1 or more frames")
-        found = (self.shifted(index, -distance), self.shifted(index, distance))
-        return tuple(other for other in found if other is not None)
-
     def shifted(self, index: int, offset: int) -> int | None:
         """The index of the frame `offset` frames later in time, or earlier where it is negative; None if missing."""
         return self._indices.get(self.numbers[index] + offset * self.step)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dcfm_ros.model.catalogue import ModelConfig
+from dcfm_ros.model.catalogue import ModelConfig, Size
 
 FORMAT_VERSION = 3
 # An engine is only good for the TensorRT and the GPU it was built with: a folder for it holds the graphs, and the
@@ -22,8 +22,6 @@ PARTS = ("shallow", "common", "logits", "align", "change")
 JOINED = ("keyframe", "reused", "moved")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 _DOCUMENT = "dcfm.json"
-
-Size = tuple[int, int]  # height, width
 
 
 class ExportError(ValueError):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dcfm_ros.deploy.parts import inference_parts, joined_parts
 from dcfm_ros.model import DCFM
 from dcfm_ros.model.backbones.resnet import PyramidPooling
+from dcfm_ros.model.catalogue import Size
 
 OPSET = 17
 HALF_INT8_OPSET = 19
@@ -23,8 +24,6 @@ HALF_INT8_OPSET = 19
 
 _EXAMPLE_SIZE = (64, 96)  # a multiple of every network's
 _BAND_ROWS = 128
-
-Size = tuple[int, int]  # height, width
 
 
 def onnx_graphs(

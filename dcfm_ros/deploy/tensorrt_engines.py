@@ -15,8 +15,8 @@ import torch
 
 from dcfm_ros.deploy.engine_cache import TENSORRT, EngineCache, EngineKey, supports_tensorrt
 from dcfm_ros.model import ModelConfig
+from dcfm_ros.model.catalogue import Size
 
-Size = tuple[int, int]  # height, width
 Cancelled = Callable[[], bool]
 T = TypeVar("T")
 

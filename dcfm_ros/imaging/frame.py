@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,3 +51,8 @@ class Frame:
     def width(self) -> int:
         """Columns."""
         return self.pixels.shape[1]
+
+
+def stamp_ns(header: Any) -> int:
+    """The stamp in nanoseconds of a message's header, as rclpy or `rosbags` reads it."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)

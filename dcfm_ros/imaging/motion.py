@@ -61,18 +61,6 @@ def small_grey(image: np.ndarray) -> np.ndarray:
     return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
 
 
-def motion_between(grey: np.ndarray, other: np.ndarray) -> Motion:
-    """From one small grey picture to another of its size, by a search straight from one to the other.
-
-    The search is dense inverse search (Kroeger et al., ECCV 2016) with OpenCV's fastest preset. The same pictures give
-    the same motion on as many OpenCV threads.
-
-    Places that cannot be matched (what was hidden, what has come in at the border) keep what the flow says: leaving
-    them unaligned, by a photometric check or where the flow leads outside, was measured to be no better.
-    """
-    return Motion(None) if _is_still(grey, other) else Motion(_searched(grey, other))
-
-
 class MotionSince:
     """The motion since one picture, the keyframe's, from frame to frame.
 
@@ -105,6 +93,14 @@ def _is_still(grey: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _searched(grey: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The flow from one small grey picture to another of its size, by a search straight from one to the other.
+
+    The search is dense inverse search (Kroeger et al., ECCV 2016) with OpenCV's fastest preset. The same pictures give
+    the same flow on as many OpenCV threads.
+
+    Places that cannot be matched (what was hidden, what has come in at the border) keep what the flow says: leaving
+    them unaligned, by a photometric check or where the flow leads outside, was measured to be no better.
+    """
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
     flow = search.calc(grey, other, None)
     if not math.isfinite(cv2.norm(flow)):

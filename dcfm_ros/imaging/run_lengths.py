@@ -24,19 +24,3 @@ def run_lengths(mask: np.ndarray) -> bytes:
     runs["id"] = ids[starts]
     runs["length"] = np.diff(starts, append=ids.size)
     return runs.tobytes()
-
-
-def mask_of_run_lengths(data: bytes | bytearray | memoryview, size: tuple[int, int]) -> np.ndarray:
-    """The (H, W) uint8 mask of these runs. size: its height and width.
-
-    Raises ValueError when the data are not whole runs, a run's length is below 1, or they do not add up to the size.
-    """
-    if len(data) % _RUN.itemsize:
-        raise ValueError(f"the run lengths have {len(data)} bytes; expected a multiple of {_RUN.itemsize}")
-    runs = np.frombuffer(data, _RUN)
-    lengths = runs["length"].astype(np.int64)
-    if (wrong := lengths[lengths < 1]).size:
-        raise ValueError(f"a run has the length {wrong[0]}; expected at least 1")
-    if (total := lengths.sum()) != size[0] * size[1]:
-        raise ValueError(f"the run lengths add up to {total} pixels; expected {size[0] * size[1]} for the size {size}")
-    return np.repeat(runs["id"], lengths).reshape(size)

@@ -18,6 +18,8 @@ BACKBONES = (
 )
 FUSIONS = ("ffm", "fine")
 
+Size = tuple[int, int]  # height, width
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -42,7 +44,7 @@ class ModelConfig:
     label_set: str
     common_channels: int
     shallow_channels: int
-    input_size: tuple[int, int]
+    input_size: Size
     head_hidden: bool = True
     fusion: str = "ffm"
     fused_width: int = 0

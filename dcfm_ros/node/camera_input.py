@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock
@@ -14,7 +13,7 @@ from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_profile_
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from dcfm_ros.node.messages import stamp_ns
+from dcfm_ros.imaging.frame import stamp_ns
 from dcfm_ros.node.settings import CameraSettings
 
 _MATCHING = "best_available"
@@ -30,37 +29,35 @@ _IMAGE_TYPES = frozenset(("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedIm
 
 _RELIABILITIES = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 
-Message: TypeAlias = Image | CompressedImage
+OnImage = Callable[[str, Any, int], None]
+"""What takes a camera's name, its sensor_msgs/Image or CompressedImage and the receipt on the node's clock, in ns.
+
+It only hands the message on.
+"""
 
 
 class CameraInputs:
     """The topics of all cameras, taken and left together.
 
-    on_image: called with a camera's name and each message; it only hands the message on. on_problem: called with a
-    camera's name and a sentence, again and again, where the topic carries another type. clock: steady, for what must go
-    on while simulated time stands still.
+    on_problem: called with a camera's name and a sentence, again and again, where the topic carries another type.
+    clock: steady, for what must go on while simulated time stands still.
     """
 
     def __init__(
-        self,
-        node: Node,
-        cameras: Sequence[str],
-        on_image: Callable[[str, Message], None],
-        on_problem: Callable[[str, str], None],
-        clock: Clock,
+        self, node: Node, cameras: Sequence[str], on_problem: Callable[[str, str], None], clock: Clock
     ) -> None:
         self._node = node
         self._on_problem = on_problem
         self._clock = clock
         self._silence: Any = None
-        self.cameras = {name: CameraInput(node, name, partial(on_image, name)) for name in cameras}
+        self.cameras = {name: CameraInput(node, name) for name in cameras}
         node.create_timer(1.0, self._look_after, clock=clock)
 
-    def subscribe(self, settings: Mapping[str, CameraSettings]) -> None:
+    def subscribe(self, settings: Mapping[str, CameraSettings], on_image: OnImage) -> None:
         """Begin to take messages of all cameras, or of none: a ValueError says why one cannot be subscribed to."""
         try:
             for name, camera in settings.items():
-                topic = self.cameras[name].subscribe(camera.input_transport)
+                topic = self.cameras[name].subscribe(camera.input_transport, on_image)
                 self._node.get_logger().info(f"segmenting {topic}")
         except ValueError:
             self.unsubscribe()
@@ -92,23 +89,22 @@ class CameraInputs:
 
 
 class CameraInput:
-    """Subscribes to `image` and `camera_info`, or to `<camera>/image` and so on where cameras have names.
+    """Subscribes to `image` and `camera_info`, or to `<camera>/image` and so on where cameras have names."""
 
-    on_image: called with each message; it only hands the message on.
-    """
-
-    def __init__(self, node: Node, camera: str, on_image: Callable[[Message], None]) -> None:
+    def __init__(self, node: Node, camera: str) -> None:
         self._node = node
+        self._camera = camera
         self._prefix = f"{camera}/" if camera else ""
-        self._on_image = on_image
+        self._on_image: OnImage = lambda camera, message, receipt_ns: None
         self._images: Any = None
         self._infos: Any = None
         self._kind: type = Image
         self._reliability = ReliabilityPolicy.BEST_EFFORT
         self._recent_infos: deque[CameraInfo] = deque(maxlen=_KEPT_INFOS)
 
-    def subscribe(self, transport: str) -> str:
+    def subscribe(self, transport: str, on_image: OnImage) -> str:
         """Begin to take messages. transport: "raw" or "compressed". Returns the topic."""
+        self._on_image = on_image
         self._kind = Image if transport == "raw" else CompressedImage
         self._reliability = ReliabilityPolicy.BEST_EFFORT
         self._reliability = self._wanted(self._topic())
@@ -186,7 +182,7 @@ class CameraInput:
         return self._node.create_subscription(
             self._kind,
             self._topic(),
-            self._on_image,
+            self._on_message,
             QoSProfile(history=sensor_data.history, depth=sensor_data.depth, reliability=self._reliability),
             # Reliability is decided below: rclpy would keep what it was at the first subscription.
             qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
@@ -211,6 +207,9 @@ class CameraInput:
         if value not in _RELIABILITIES:
             raise ValueError(f"{name} is {value!r}; expected one of {', '.join((*_RELIABILITIES, _MATCHING))}")
         return _RELIABILITIES[value]
+
+    def _on_message(self, message: Image | CompressedImage) -> None:
+        self._on_image(self._camera, message, self._node.get_clock().now().nanoseconds)
 
     def _on_info(self, info: CameraInfo) -> None:
         self._recent_infos.append(info)

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
 from dcfm_ros.imaging.compressed import encode_jpeg, encode_png
+from dcfm_ros.imaging.frame import stamp_ns
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.imaging.overlay import colorize
 from dcfm_ros.node import messages
@@ -89,7 +90,7 @@ class CameraOutput:
 
     def _publish_pictures(self, frame: SegmentedFrame) -> None:
         """Whatever else is listened to that comes of the mask."""
-        header, confidence, info = frame.header, frame.confidence, self._info(messages.stamp_ns(frame.header))
+        header, confidence, info = frame.header, frame.confidence, self._info(stamp_ns(frame.header))
         if confidence is not None:
             self._send("confidence", lambda: messages.image_message(header, confidence, "mono"))
         if info is not None:

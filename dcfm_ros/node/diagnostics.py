@@ -96,11 +96,11 @@ class Diagnostics:
         # What was watched of a camera that is gone must not be held against one of that name that comes later.
         self._cameras = {name: self._cameras.get(name) or _Camera() for name in cameras}
         is_single = set(cameras) == {""}
-        seen = {
-            name: self._cameras[name].look(report, elapsed, limits, state, problem if is_single else "")
+        judged = {
+            name: self._cameras[name].judge(report, elapsed, limits, state, problem if is_single else "")
             for name, report in cameras.items()
         }
-        own = seen.pop("") if is_single else _total(seen, elapsed, state, problem)
+        own = judged.pop("") if is_single else _total(judged, elapsed, state, problem)
         statuses = [
             DiagnosticStatus(
                 level=bytes([some.finding[0]]),
@@ -109,7 +109,7 @@ class Diagnostics:
                 hardware_id=hardware_id,
                 values=[KeyValue(key=key, value=str(value)) for key, value in {"state": state, **some.values}.items()],
             )
-            for name, some in {"": own, **seen}.items()
+            for name, some in {"": own, **judged}.items()
         ]
         statuses[0].values += [KeyValue(key=key, value=value) for key, value in details.items()]
         array = DiagnosticArray(status=statuses)
@@ -124,7 +124,7 @@ class Diagnostics:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Status:
     """The contents of a status. recent: counts since the last report."""
 
     finding: Finding
@@ -140,7 +140,7 @@ class _Camera:
         self._health = Health()
         self._before = Counts()
 
-    def look(self, report: CameraReport, elapsed: float, limits: Limits, state: str, problem: str) -> _Seen:
+    def judge(self, report: CameraReport, elapsed: float, limits: Limits, state: str, problem: str) -> _Status:
         """problem: of the node, where this camera is all there is."""
         recent = self._since_before(report.counts)
         measures = Measures(
@@ -159,7 +159,7 @@ class _Camera:
         values |= {key: round(value, 2) for key, value in report.latencies.percentiles().items()}
         ages = {"input_age_s": report.input_age_s, "keyframe_age_s": report.keyframe_age_s}
         values |= {key: f"{age:.3f}" for key, age in ages.items() if age is not None}
-        return _Seen(finding, report.counts, recent, values)
+        return _Status(finding, report.counts, recent, values)
 
     def _since_before(self, counts: Counts) -> Counts:
         """Counts that begin anew, as with a camera that was configured again, are all recent."""
@@ -168,7 +168,7 @@ class _Camera:
         return Counts(**{key: value - getattr(before, key) for key, value in asdict(counts).items()})
 
 
-def _total(cameras: Mapping[str, _Seen], elapsed: float, state: str, problem: str) -> _Seen:
+def _total(cameras: Mapping[str, _Status], elapsed: float, state: str, problem: str) -> _Status:
     """The node's own status beside those of its cameras: sums, and what the cameras at the worst level say."""
     counts, recent = _sum(some.counts for some in cameras.values()), _sum(some.recent for some in cameras.values())
     findings = judged_state(state, problem, recent.failed)
@@ -178,7 +178,7 @@ def _total(cameras: Mapping[str, _Seen], elapsed: float, state: str, problem: st
         findings += [(worst, f"{name}: {text}") for name, text in at_worst.items()]
     said = {some.finding[1] for some in cameras.values()}
     healthy = said.pop() if len(said) == 1 else "segmenting"
-    return _Seen(worst_first(findings, healthy), counts, recent, _values_of_counts(counts, recent, elapsed))
+    return _Status(worst_first(findings, healthy), counts, recent, _values_of_counts(counts, recent, elapsed))
 
 
 def _sum(all_counts: Iterable[Counts]) -> Counts:

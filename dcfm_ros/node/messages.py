@@ -13,16 +13,11 @@ from std_msgs.msg import Header
 
 from dcfm_ros.imaging.compressed import decode_compressed
 from dcfm_ros.imaging.encodings import ENCODING_OF_ORDER, SUPPORTED_ENCODINGS, decode_frame
-from dcfm_ros.imaging.frame import ChannelOrder, Frame
+from dcfm_ros.imaging.frame import ChannelOrder, Frame, stamp_ns
 from dcfm_ros.imaging.geometry import Size
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.imaging.run_lengths import run_lengths
 from dcfm_ros.streaming.timing import Timing, timing_texts
-
-
-def stamp_ns(header: Header) -> int:
-    """header.stamp in nanoseconds."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
 def header_of(stamp: int, frame_id: str) -> Header:
@@ -76,8 +71,7 @@ def recorded_image_message(header: Header, recorded: Any) -> Image:
 
 def camera_info_message(recorded: Any) -> CameraInfo:
     """A sensor_msgs/CameraInfo as `rosbags` reads it; ROS 1 has its matrices in capitals."""
-    stamp = recorded.header.stamp
-    message = CameraInfo(header=header_of(stamp.sec * 1_000_000_000 + stamp.nanosec, recorded.header.frame_id))
+    message = CameraInfo(header=header_of(stamp_ns(recorded.header), recorded.header.frame_id))
     for name in ("height", "width", "binning_x", "binning_y"):
         setattr(message, name, int(getattr(recorded, name)))
     for name in ("x_offset", "y_offset", "height", "width"):

@@ -10,7 +10,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from dcfm_ros.imaging.encodings import EncodingError
-from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.frame import Frame, stamp_ns
 from dcfm_ros.imaging.view import View
 from dcfm_ros.node import messages
 from dcfm_ros.node.camera_output import CameraOutput
@@ -94,8 +94,8 @@ class Pipeline:
     def submit(self, camera: str, message: Image | CompressedImage, receipt_ns: int) -> None:
         """Take a message; returns at once. receipt_ns: on the node's clock."""
         # A camera that does not stamp its images gets the time of receipt; the header that goes out stays as it came.
-        stamp_ns = messages.stamp_ns(message.header) or receipt_ns
-        self._worker.submit(camera, ReceivedFrame(message, stamp_ns, time.monotonic_ns()))
+        stamp = stamp_ns(message.header) or receipt_ns
+        self._worker.submit(camera, ReceivedFrame(message, stamp, time.monotonic_ns()))
 
     @property
     def counts(self) -> dict[str, Counts]:
@@ -197,7 +197,7 @@ def _same_image(one: Image | CompressedImage, other: Image | CompressedImage) ->
     Cameras repeat stamps, so every field and pixel must be equal; an image without a stamp is never one that was sent
     again.
     """
-    if type(one) is not type(other) or not messages.stamp_ns(one.header):
+    if type(one) is not type(other) or not stamp_ns(one.header):
         return False
     fields = [name for name in one.get_fields_and_field_types() if name != "data"]
     return all(getattr(one, field) == getattr(other, field) for field in fields) and np.array_equal(

@@ -14,7 +14,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image
 
-from dcfm_ros.node.messages import camera_info_message, header_of, image_message, recorded_image_message, stamp_ns
+from dcfm_ros.imaging.frame import stamp_ns
+from dcfm_ros.node.messages import camera_info_message, header_of, image_message, recorded_image_message
 from dcfm_ros.recordings.bags import IMAGE, camera_info_topic
 from dcfm_ros.recordings.recording import Recording
 
@@ -30,7 +31,7 @@ class PlayerError(ValueError):
     """Nobody answers; the message names the topic."""
 
 
-class Shot(NamedTuple):
+class PlayedImage(NamedTuple):
     """An image, and the calibrations that came since the one before. stamp_ns: of the image."""
 
     stamp_ns: int
@@ -38,7 +39,7 @@ class Shot(NamedTuple):
     infos: list[CameraInfo]
 
 
-def shots(recording: Recording) -> Iterator[Shot]:
+def played_images(recording: Recording) -> Iterator[PlayedImage]:
     """The recording as messages: the camera's own ones, raw ones in place of compressed ones."""
     infos = recording.camera_infos()
     next_info = next(infos, None)
@@ -55,7 +56,7 @@ def shots(recording: Recording) -> Iterator[Shot]:
             image = recorded_image_message(header, message)
         else:
             image = image_message(header, frame.pixels, frame.order)
-        yield Shot(frame.stamp_ns, image, since)
+        yield PlayedImage(frame.stamp_ns, image, since)
 
 
 class Player(Node):
@@ -80,33 +81,37 @@ class Player(Node):
             self.create_timer(1 / _CLOCK_HZ, self._tell_time, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def play(
-        self, played: Iterable[Shot], pause_s: Callable[[float], float], lossless: bool, on_shot: Callable[[], None]
+        self,
+        played: Iterable[PlayedImage],
+        pause_s: Callable[[float], float],
+        lossless: bool,
+        on_image: Callable[[], None],
     ) -> None:
-        """Publish each shot when it is due and, if lossless, the one before has been answered; `/clock` follows.
+        """Publish each image when it is due and, if lossless, the one before has been answered; `/clock` follows.
 
         pause_s: from the time between two stamps in seconds, which may be negative, to the time between two images.
         Raises PlayerError when nobody takes images within a minute, and in lossless mode when one gets no mask.
         """
         before_ns: int | None = None
         due = 0.0
-        for shot in played:
+        for item in played:
             if before_ns is None:
-                self._time.stand(shot.stamp_ns)
+                self._time.stand(item.stamp_ns)
                 self._wait_until_matched(lossless)
                 due = time.monotonic()
             else:
-                began, due = due, due + pause_s((shot.stamp_ns - before_ns) / 1e9)
-                self._time.run(before_ns, shot.stamp_ns, began, due)
+                began, due = due, due + pause_s((item.stamp_ns - before_ns) / 1e9)
+                self._time.run(before_ns, item.stamp_ns, began, due)
                 self.wait(lambda: False, due - time.monotonic())
-            self._time.stand(shot.stamp_ns)
-            before_ns = shot.stamp_ns
-            for info in shot.infos:
+            self._time.stand(item.stamp_ns)
+            before_ns = item.stamp_ns
+            for info in item.infos:
                 self._info.publish(info)
             if lossless:
-                self._send_until_answered(shot)
+                self._send_until_answered(item)
             else:
-                self._image.publish(shot.image)
-            on_shot()
+                self._image.publish(item.image)
+            on_image()
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Spin until the condition holds or the time is over; whether it holds."""
@@ -152,15 +157,15 @@ class Player(Node):
         takers = self.get_subscriptions_info_by_topic(self._image.topic_name)
         return all(taker.qos_profile.reliability == ReliabilityPolicy.RELIABLE for taker in takers)
 
-    def _send_until_answered(self, shot: Shot) -> None:
+    def _send_until_answered(self, item: PlayedImage) -> None:
         self._answered = -1
         deadline = time.monotonic() + self._give_up_after_s
         while (remaining := deadline - time.monotonic()) > 0:
-            self._image.publish(shot.image)
-            if self.wait(lambda: self._answered == shot.stamp_ns, min(self._resend_after_s, remaining)):
+            self._image.publish(item.image)
+            if self.wait(lambda: self._answered == item.stamp_ns, min(self._resend_after_s, remaining)):
                 return
         raise PlayerError(
-            f"the frame with stamp {shot.stamp_ns / 1e9:.3f} s got no mask on {self._mask.topic_name} "
+            f"the frame with stamp {item.stamp_ns / 1e9:.3f} s got no mask on {self._mask.topic_name} "
             f"within {self._give_up_after_s:.0f} s"
         )
 

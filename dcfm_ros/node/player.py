@@ -15,7 +15,7 @@ from rclpy.utilities import remove_ros_args
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dcfm_ros.node.executable import shut_down
-from dcfm_ros.node.playback import Player, Shot, pace, shots
+from dcfm_ros.node.playback import PlayedImage, Player, pace, played_images
 from dcfm_ros.processes import end_with_parent
 from dcfm_ros.recordings import Recording, open_recording
 from dcfm_ros.recordings.background import read_ahead
@@ -79,7 +79,7 @@ def play(
             player = Player(image, clock, resend_after, give_up_after)
             open_things.callback(player.destroy_node)
             total = min(frames or len(recording), len(recording))
-            played = open_things.enter_context(closing(read_ahead(_shots(recording, total, loop))))
+            played = open_things.enter_context(closing(read_ahead(_chosen(recording, total, loop))))
             progress = open_things.enter_context(_progress())
             task = progress.add_task(label, total=None if loop else total)
             speed = 1.0 if speed is None and not lossless else speed
@@ -107,14 +107,14 @@ def main() -> int:
     return 1
 
 
-def _shots(recording: Recording, total: int, loop: bool) -> Iterator[Shot]:
+def _chosen(recording: Recording, total: int, loop: bool) -> Iterator[PlayedImage]:
     """The first so many, once or for ever."""
     has_any = True
     while has_any:
         has_any = False
-        for shot in islice(shots(recording), total):
+        for item in islice(played_images(recording), total):
             has_any = loop
-            yield shot
+            yield item
 
 
 def _tell(losses: Sequence[str]) -> None:

@@ -22,8 +22,8 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
 from dcfm_ros.files import write_whole
+from dcfm_ros.imaging.frame import stamp_ns
 from dcfm_ros.node.executable import shut_down
-from dcfm_ros.node.messages import stamp_ns
 from dcfm_ros.processes import end_with_parent
 from dcfm_ros.recordings.writers import MaskWriter, VideoWriter
 from dcfm_ros.streaming.timing import TIMING_COLUMNS, read_timing, timing_row

@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool, Trigger
 from dcfm_ros import __version__
 from dcfm_ros.machine.hardware import hardware_name, read_hardware
 from dcfm_ros.node.autostart import Autostart
-from dcfm_ros.node.camera_input import CameraInputs, Message
+from dcfm_ros.node.camera_input import CameraInputs
 from dcfm_ros.node.camera_output import CameraOutput
 from dcfm_ros.node.configured import Configured
 from dcfm_ros.node.diagnostics import Diagnostics
@@ -58,7 +58,7 @@ class SegmentationNode(LifecycleNode):
             raise
         self._log = NodeLog(throttled(self.get_logger()))
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._inputs = CameraInputs(self, self._cameras, self._on_image, partial(self._note, "warning"), steady)
+        self._inputs = CameraInputs(self, self._cameras, partial(self._note, "warning"), steady)
         self._outputs = {name: CameraOutput(self, name, camera.info) for name, camera in self._inputs.cameras.items()}
         given_up = self.create_guard_condition(self._on_given_up).trigger
         self._pipeline = Pipeline(self._outputs, self._on_frame_error, given_up)
@@ -109,7 +109,7 @@ class SegmentationNode(LifecycleNode):
         assert self._configured is not None
         settings = self._configured.settings
         try:
-            self._inputs.subscribe(settings.cameras)
+            self._inputs.subscribe(settings.cameras, self._pipeline.submit)
         except ValueError as error:
             self._problems[None] = f"cannot be activated: {error}"
             self.get_logger().error(self._problems[None])
@@ -161,9 +161,6 @@ class SegmentationNode(LifecycleNode):
     def _change(self, changes: Mapping[str, Any]) -> None:
         assert self._configured is not None
         self._configured.change(changes, is_active=self.lifecycle_state == "active")
-
-    def _on_image(self, camera: str, message: Message) -> None:
-        self._pipeline.submit(camera, message, self.get_clock().now().nanoseconds)
 
     def _on_force_keyframe(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._configured is not None:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from dcfm_ros.imaging.geometry import Size
 from dcfm_ros.node.health import Limits
 from dcfm_ros.node.parameter_table import PARAMETERS
 from dcfm_ros.streaming import StreamOptions
-
-Size = tuple[int, int]  # height, width
 
 PER_CAMERA = tuple(parameter.name for parameter in PARAMETERS if parameter.per_camera)
 """Parameters that each of several cameras has for itself."""

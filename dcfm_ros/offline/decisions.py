@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.frame import Frame, stamp_ns
 from dcfm_ros.recordings.recording import RecordingError
-from dcfm_ros.streaming.schedules import Recorded
+from dcfm_ros.streaming.schedules import Replayed
 from dcfm_ros.streaming.timing import Timing, read_timing, read_timing_row, timing_texts
 
 
@@ -40,10 +40,10 @@ class Decisions:
         """Whether it is told what the masks were like."""
         return bool(self.frames[0].shares)
 
-    def schedule(self, first: int) -> Recorded:
+    def schedule(self, first: int) -> Replayed:
         """For a segmenter whose first frame is the one at place `first`."""
         places = range(first, len(self.frames))
-        return Recorded(
+        return Replayed(
             {place - first: self.frames[place].is_keyframe for place in places},
             {place - first: self.frames[place].keyframe - first for place in places},
         )
@@ -102,9 +102,8 @@ def _of_bag(path: Path, topic: str) -> Sequence[tuple[int, Timing]]:
 
     found = []
     for number, (_, message) in enumerate(read_messages(path, topic)):
-        stamp = message.header.stamp
         try:
-            found.append((stamp.sec * 1_000_000_000 + stamp.nanosec, read_timing(message)))
+            found.append((stamp_ns(message.header), read_timing(message)))
         except ValueError as error:
             raise RecordingError(f"message {number} on {topic} in {path}: {error}") from error
     return found

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from dcfm_ros.imaging.compressed import decode_compressed
 from dcfm_ros.imaging.encodings import decode_frame
-from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.recordings.recording import Damaged, Recorded, Recording, RecordingError, nominal_rate
+from dcfm_ros.imaging.frame import Frame, stamp_ns
+from dcfm_ros.recordings.recording import Damaged, RecordedFrame, Recording, RecordingError, nominal_rate
 from dcfm_ros.recordings.storage.bag import Bag
 from dcfm_ros.recordings.storage.contents import (
     CAMERA_INFO,
@@ -74,7 +74,7 @@ class BagRecording(Recording):
     def __iter__(self) -> Iterator[Frame]:
         return (recorded.frame for recorded in self.recorded())
 
-    def recorded(self) -> Iterator[Recorded]:
+    def recorded(self) -> Iterator[RecordedFrame]:
         has_any = False
         for message in self._images():
             try:
@@ -83,7 +83,7 @@ class BagRecording(Recording):
                 self._lose(f"{self._where(message.number)} cannot be decoded: {error}", error)
                 continue
             has_any = True
-            yield Recorded(frame, message.content, message.received_ns)
+            yield RecordedFrame(frame, message.content, message.received_ns)
         if not has_any:
             self._raise_without_frames()
 
@@ -109,11 +109,11 @@ class BagRecording(Recording):
         for index, raw in enumerate(wanted):
             try:
                 content = content_of(raw)
-                stamp_ns = _stamp(content) or raw.received_ns
+                stamp = stamp_ns(content.header) or raw.received_ns
             except Exception as error:  # a damaged message surfaces as nearly any type: struct, index, assertion, ...
                 self._lose(f"{self._where(index)} cannot be read: {_reason(error)}", error)
                 continue
-            yield _Message(index, stamp_ns, raw.received_ns, content)
+            yield _Message(index, stamp, raw.received_ns, content)
         if index + 1 < self._count:
             self._lose(f"{self._path} holds {index + 1} messages on {self.topic}; expected {self._count}")
 
@@ -155,11 +155,6 @@ def _choose_topic(path: Path, counts: Counter[Channel], wanted: str | None) -> s
     if len(filled) > 1:
         raise RecordingError(f"{path} has several image topics, choose one: {listed}")
     return filled[0]
-
-
-def _stamp(message: Any) -> int:
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def _decode(message: _Message) -> Frame:

@@ -29,7 +29,7 @@ class RecordingError(ValueError):
     """A recording that cannot be read or written as asked; the message says what is wrong and what was expected."""
 
 
-class Recorded(NamedTuple):
+class RecordedFrame(NamedTuple):
     """A frame and how it was received. message: the ROS message it is in, as `rosbags` deserialises it, or None.
 
     received_ns: the time of receipt; the frame's stamp where the recording tells no other.
@@ -77,9 +77,9 @@ class Recording(ABC):
     def __iter__(self) -> Iterator[Frame]:
         """Frames with their stamps, decoded when asked for."""
 
-    def recorded(self) -> Iterator[Recorded]:
+    def recorded(self) -> Iterator[RecordedFrame]:
         """The same frames, with what is known of their receipt."""
-        return (Recorded(frame, None, frame.stamp_ns) for frame in self)
+        return (RecordedFrame(frame, None, frame.stamp_ns) for frame in self)
 
     def camera_infos(self) -> Iterator[tuple[int, Any]]:
         """Yield the time of receipt (ns) and the sensor_msgs/CameraInfo of what calibrates the images.

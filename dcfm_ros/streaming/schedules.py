@@ -207,7 +207,7 @@ class InTurn(_Around):
 
 
 @dataclass(frozen=True)
-class Recorded(Schedule):
+class Replayed(Schedule):
     """The decisions of another run, by the number of the frame.
 
     Whether it was a keyframe, and from which keyframe on its mask was made. A segmenter with this schedule also takes
@@ -218,10 +218,10 @@ class Recorded(Schedule):
     in_use: Mapping[int, int]
 
     @staticmethod
-    def of(results: Any) -> Recorded:
+    def of(results: Any) -> Replayed:
         """From results (`Segmentation`) or whatever else has index, is_keyframe and keyframe_index."""
         results = list(results)
-        return Recorded({r.index: r.is_keyframe for r in results}, {r.index: r.keyframe_index for r in results})
+        return Replayed({r.index: r.is_keyframe for r in results}, {r.index: r.keyframe_index for r in results})
 
     def decide(self, situation: Situation) -> Decision:
         is_keyframe = self._recorded(self.keyframes, situation.number)

@@ -137,4 +137,4 @@ def test_a_rendered_street_is_a_data_set(tmp_path: Path, called: Callable[..., D
 def test_a_size_that_is_none_is_a_mistake_of_usage(tmp_path: Path, called: Callable[..., Done]) -> None:
     done = called("render", str(tmp_path), "--size", "360")
     assert done.returncode == 2
-    assert "--size is '360'; expected HEIGHTxWIDTH" in done.stderr
+    assert "'360' is no size; expected a height and a width" in done.stderr

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from dcfm_ros.imaging.encodings import to_rgb
 from dcfm_ros.node.messages import frame_of
-from dcfm_ros.node.playback import shots
+from dcfm_ros.node.playback import played_images
 from dcfm_ros.recordings import open_recording
 
 Call = Callable[..., CompletedProcess[str]]
@@ -59,7 +59,7 @@ def test_commands_agree_about_a_recording(
     assert done.returncode == 0, done.stderr
     assert json.loads((report / "metrics.json").read_text())["input"]["frames"] == COUNT
     with open_recording(path, damaged="skip") as recording:
-        played = [shot.image for shot in shots(recording)]
+        played = [item.image for item in played_images(recording)]
         assert recording.losses == []
     for frame, image in zip(frames(), played, strict=True):
         np.testing.assert_array_equal(np.frombuffer(image.data, np.uint8), frame.pixels.reshape(-1))

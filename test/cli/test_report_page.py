@@ -116,6 +116,24 @@ def test_the_slider_moves_the_shown_run(chrome: Chrome, pages: dict[str, Path]) 
     assert "12 keyframes in 12 frames, agreement 100.00 %" in shown[2]["said"]
 
 
+def test_it_prints_dark_on_white(chrome: Chrome, pages: dict[str, Path]) -> None:
+    opened(chrome, pages["segmented"], scheme="dark")
+    chrome.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+    )
+    wait(chrome).until(lambda driver: evaluated(driver, "matchMedia('print').matches"))
+    ink = "getComputedStyle(document.querySelector('.chart .xtitle')).fill"
+    wait(chrome).until(lambda driver: evaluated(driver, ink) == "rgb(28, 36, 48)")
+    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_its_charts_are_in_the_pages_type(chrome: Chrome, pages: dict[str, Path]) -> None:
+    opened(chrome, pages["segmented"])
+    type_of = "getComputedStyle(document.querySelector('{}')).fontFamily"
+    assert evaluated(chrome, type_of.format(".chart .xtitle")) == evaluated(chrome, type_of.format("body"))
+
+
 def _shown(chrome: Chrome) -> dict[str, str]:
     return evaluated(
         chrome,
@@ -124,7 +142,7 @@ def _shown(chrome: Chrome) -> dict[str, str]:
           return {
             title: document.getElementById("run-title").value,
             said: document.getElementById("readout").textContent,
-            row: document.querySelector("#runs tr.current td").textContent,
+            row: document.querySelector("#runs tr.current th").textContent,
             largest: cost.text[cost.marker.size.indexOf(Math.max(...cost.marker.size))],
           };
         })()""",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import write_ids, write_lines, write_pixels
+from dataset_files import neighbours, write_ids, write_lines, write_pixels
 
 from dcfm_ros.datasets.camvid import CamvidDataset
 from dcfm_ros.datasets.dataset import DatasetError
@@ -42,7 +42,7 @@ def test_a_clip_holds_the_frames_around_its_labels_and_ends_at_a_gap(root: Path)
         "0006R0_000062",
         "Seq05VD_000008",
     ]
-    assert [clip.neighbours(index) for clip, index in dataset.labelled()] == [(18, 20), (18, 20), (0,)]
+    assert [neighbours(clip, index) for clip, index in dataset.labelled()] == [(18, 20), (18, 20), (0,)]
 
 
 def test_windows_that_meet_are_one_clip(root: Path) -> None:

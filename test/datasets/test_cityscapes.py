@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import write_ids, write_pixels
+from dataset_files import neighbours, write_ids, write_pixels
 
 from dcfm_ros.datasets.cityscapes import CityscapesDataset
 from dcfm_ros.datasets.dataset import DatasetError
@@ -45,7 +45,7 @@ def test_a_snippet_is_a_clip_and_ends_at_a_gap(root: Path) -> None:
         "hamburg_000000_009998": ((9998, 9999, 10000), [1]),
         "hamburg_000000_010002": ((10002, 10003), [0]),
     }
-    assert [clip.neighbours(index) for clip, index in dataset.labelled()] == [(0, 2), (0, 2), (0, 2), (1,)]
+    assert [neighbours(clip, index) for clip, index in dataset.labelled()] == [(0, 2), (0, 2), (0, 2), (1,)]
     image, label = dataset.read(dataset.clips[0], 1)
     assert image.shape == (4, 6, 3) and label is not None and (label == 1).all()
     assert dataset.label(dataset.clips[0], 0) is None
@@ -57,7 +57,7 @@ def test_labelled_frames_alone_are_clips_without_neighbours(root: Path) -> None:
         write_label(root, name, split="val")
     dataset = CityscapesDataset(root, "val")
     assert [clip.numbers for clip in dataset.clips] == [(19,), (19,)]
-    assert [clip.neighbours(index) for clip, index in dataset.labelled()] == [(), ()]
+    assert [neighbours(clip, index) for clip, index in dataset.labelled()] == [(), ()]
 
 
 def test_sequences_are_preferred_to_the_labelled_frames_alone(root: Path) -> None:

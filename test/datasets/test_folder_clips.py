@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import write_ids, write_lines, write_pixels
+from dataset_files import neighbours, write_ids, write_lines, write_pixels
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,10 +38,10 @@ def test_images_that_differ_in_their_last_number_are_one_clip(root: Path) -> Non
         "yard_9": ((9, 10, 11, 13), [1]),
     }
     assert [clip.name for clip in dataset.clips] == ["a2_0001", "portrait", "yard_9"]
-    assert [clip.neighbours(index) for clip, index in dataset.labelled()] == [(), (0, 2)]
+    assert [neighbours(clip, index) for clip, index in dataset.labelled()] == [(), (0, 2)]
     yard = dataset.clips[2]
-    assert [yard.neighbours(index) for index in range(4)] == [(1,), (0, 2), (1,), ()]
-    assert yard.neighbours(2, distance=2) == (0, 3)
+    assert [neighbours(yard, index) for index in range(4)] == [(1,), (0, 2), (1,), ()]
+    assert neighbours(yard, 2, 2) == (0, 3)
     image, label = dataset.read(yard, 1)
     assert image.shape == (4, 6, 3) and label is not None and (label == 1).all()
     assert dataset.label(yard, 0) is None

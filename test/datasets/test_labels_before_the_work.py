@@ -12,7 +12,7 @@ from dcfm_ros.datasets.dataset import DatasetError
 from dcfm_ros.datasets.folder import FolderDataset
 from dcfm_ros.datasets.one_clip import OneClip
 from dcfm_ros.datasets.pixels import read_rgb
-from dcfm_ros.evaluation.report.sources import DatasetSource, RecordingSource
+from dcfm_ros.evaluation.report.inputs import DatasetInput, RecordingInput
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.model import model_config
 from dcfm_ros.recordings import open_recording
@@ -32,7 +32,7 @@ def test_labels_in_capitals_are_labels(data):
         path.rename(path.with_suffix(".PNG"))
     assert len(FolderDataset(data, labels=CAMVID).labelled()) == 4
     assert len(OneClip(data / "images", data / "labels", CAMVID).labelled()) == 4
-    source = RecordingSource(open_recording(data / "images"), data / "images", data / "labels", CAMVID)
+    source = RecordingInput(open_recording(data / "images"), data / "images", data / "labels", CAMVID)
     assert sum(sample.label is not None for sample in source) == 4
 
 
@@ -41,9 +41,9 @@ def test_a_bad_last_label_is_found_before_the_first_frame_is_segmented(data, val
     write_ids(data / "labels" / "3.png", value)
     expected = rf"3\.png holds the label {value}; expected 0 to 10, or 255: write the id of one of the 11 classes"
     for make in (
-        lambda: DatasetSource(FolderDataset(data, labels=CAMVID)),
+        lambda: DatasetInput(FolderDataset(data, labels=CAMVID)),
         lambda: FolderDataset(data, labels=CAMVID).check_labels(),
-        lambda: RecordingSource(open_recording(data / "images"), data / "images", data / "labels", CAMVID),
+        lambda: RecordingInput(open_recording(data / "images"), data / "images", data / "labels", CAMVID),
     ):
         with pytest.raises(DatasetError, match=expected):
             make()

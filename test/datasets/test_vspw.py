@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import write_ids, write_lines, write_pixels
+from dataset_files import neighbours, write_ids, write_lines, write_pixels
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Items
 
@@ -49,8 +49,8 @@ def test_clips_come_as_listed_with_frames_in_the_order_of_time(root: Path) -> No
 
 def test_neighbours_do_not_reach_across_a_missing_frame(root: Path) -> None:
     cooking, street = VspwDataset(root, "train").clips
-    assert [cooking.neighbours(index) for index in range(4)] == [(1,), (0, 2), (1,), ()]
-    assert [street.neighbours(index) for index in range(3)] == [(1,), (0, 2), (1,)]
+    assert [neighbours(cooking, index) for index in range(4)] == [(1,), (0, 2), (1,), ()]
+    assert [neighbours(street, index) for index in range(3)] == [(1,), (0, 2), (1,)]
 
 
 def test_only_the_test_split_may_have_no_masks(root: Path) -> None:

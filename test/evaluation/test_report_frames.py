@@ -27,6 +27,11 @@ def test_overlaps_add_up_to_the_score_of_all_frames() -> None:
     assert total.miou() == pytest.approx(score.miou(), abs=1e-12)
 
 
+def test_pixels_without_a_class_in_the_mask_agree_with_nothing() -> None:
+    overlap = Overlap.of(np.array([[0, 255, 255]], np.uint8), np.array([[0, 1, 255]], np.uint8), 2)
+    assert (overlap.hits.tolist(), overlap.union.tolist()) == ([1, 0], [1, 1])
+
+
 def test_no_overlap_is_none() -> None:
     assert Overlap.sum([None, None]) is None
 

@@ -28,13 +28,34 @@ def test_a_drive_is_what_the_node_said(tmp_path: Path) -> None:
     assert records[0].agreement is None
     assert drive.labels == CAMVID
     assert drive.measured.size == SIZE
-    assert drive.drive == {"seconds": 0.3, "rate_hz": 20.0, "images": 7, "dropped": 0, "gaps": []}
+    assert drive.drive == {
+        "mask_topic": "/segmentation/mask",
+        "image_topic": "/camera",
+        "begins": "2023-11-14 22:13:20 UTC",
+        "seconds": 0.3,
+        "rate_hz": 20.0,
+        "images": 7,
+        "dropped": 0,
+        "gaps": [],
+        "moments": drive.drive["moments"],
+    }
 
 
 def test_dropped_images_are_counted_and_their_gaps_found(tmp_path: Path) -> None:
     drive = read_drive(write_drive(tmp_path / "bag", [ROAD] * 12, dropped=[3, 4, 11])).drive
     assert (drive["images"], drive["dropped"]) == (12, 3)
     assert drive["gaps"] == [{"after_frame": 2, "seconds": 0.15}]
+
+
+def test_the_worst_moments_are_named_in_their_order(tmp_path: Path) -> None:
+    path = write_drive(tmp_path / "bag", [ROAD] * 8 + [CAR] + [ROAD] * 3, dropped=[3, 4], interval=20)
+    moments = read_drive(path).drive["moments"]
+    assert [moment["frame"] for moment in moments] == sorted(moment["frame"] for moment in moments)
+    found = {(moment["what"], moment["frame"]): (moment["seconds"], moment["value"]) for moment in moments}
+    assert found["slow", 0] == (0, 60)
+    assert found["gap", 2] == (0.1, 0.15)
+    assert found["flicker", 7] == (0.45, 1)
+    assert [what for what, _ in found].count("slow") == 3
 
 
 def test_another_node_is_read_where_it_is_named(tmp_path: Path) -> None:

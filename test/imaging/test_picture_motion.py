@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moving_pictures import moved, texture
+from moving_pictures import motion_between, moved, texture
 
-from dcfm_ros.imaging.motion import Motion, MotionSince, motion_between, small_grey
+from dcfm_ros.imaging.motion import Motion, MotionSince, small_grey
 
 
 @pytest.mark.parametrize(("right", "down"), [(8, 0), (0, -6), (-5, 7)])

@@ -23,7 +23,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
-from dcfm_ros.node.messages import image_message, stamp_ns
+from dcfm_ros.imaging.frame import stamp_ns
+from dcfm_ros.node.messages import image_message
 from dcfm_ros.node.segmentation_node import SegmentationNode
 
 PARAMETERS = {"input_size": [64, 96], "align": "none"}

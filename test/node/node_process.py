@@ -24,7 +24,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from dcfm_ros.node.messages import image_message, stamp_ns
+from dcfm_ros.imaging.frame import stamp_ns
+from dcfm_ros.node.messages import image_message
 from dcfm_ros.processes import start
 from dcfm_ros.streaming.timing import Timing, read_timing
 

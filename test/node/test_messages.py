@@ -11,6 +11,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from hypothesis import given
 from hypothesis import strategies as st
+from run_length_masks import mask_of_run_lengths
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
@@ -18,7 +19,6 @@ from dcfm_ros.imaging.encodings import EncodingError, to_rgb
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.geometry import mask_to_size
 from dcfm_ros.imaging.labels import CAMVID
-from dcfm_ros.imaging.run_lengths import mask_of_run_lengths
 from dcfm_ros.imaging.view import View
 from dcfm_ros.node.messages import (
     frame_of,

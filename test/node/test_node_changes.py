@@ -13,8 +13,8 @@ from fake_backend import FakeBackend
 from node_in_process import Rig, pixels, rig
 from sensor_msgs.msg import CameraInfo, Image
 
+from dcfm_ros.imaging.frame import stamp_ns
 from dcfm_ros.imaging.labels import CAMVID
-from dcfm_ros.node.messages import stamp_ns
 from dcfm_ros.node.parameter_table import PARAMETERS
 
 CHANGES: dict[str, Any] = {

@@ -17,7 +17,7 @@ from report_inputs import SIZE, with_small_network
 from sensor_msgs.msg import Image
 
 from dcfm_ros.cli.segment import command
-from dcfm_ros.node.playback import shots
+from dcfm_ros.node.playback import played_images
 from dcfm_ros.recordings import open_recording
 
 INPUTS: dict[str, Callable[[Path], Path]] = RECORDINGS | {f"folder {name}": make for name, make in FOLDERS.items()}
@@ -56,8 +56,8 @@ def test_the_node_sees_in_a_recording_what_segment_sees(
     # A new stream: a keyframe is first.
     robot.node._configured.network.restart("another recording")
     with open_recording(path, damaged="skip") as recording:
-        for number, shot in enumerate(shots(recording)):
-            robot.send(shot.image)
+        for number, played in enumerate(played_images(recording)):
+            robot.send(played.image)
             robot.wait(lambda number=number: len(received) > number, "the mask")
     assert len(received) == len(expected) == COUNT
     for message, mask in zip(received, expected, strict=True):

@@ -14,12 +14,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from fake_backend import FakeBackend
 from node_in_process import Rig, pixels, rig
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from run_length_masks import mask_of_run_lengths
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from dcfm_ros.imaging.labels import CAMVID
-from dcfm_ros.imaging.run_lengths import mask_of_run_lengths
 from dcfm_ros.streaming.timing import read_timing
 
 NAMES = CAMVID.names

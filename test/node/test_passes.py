@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from node_process import own_domain
 
-from dcfm_ros.cli.passes import PassError, Source, run_pass
+from dcfm_ros.cli.passes import PassError, PassInput, run_pass
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.recordings.writers import BagWriter
 from dcfm_ros.streaming import StreamOptions, StreamSegmenter
@@ -26,14 +26,14 @@ FRAMES = 12
 
 
 @pytest.fixture(scope="module")
-def drive(tmp_path_factory: pytest.TempPathFactory) -> Source:
+def drive(tmp_path_factory: pytest.TempPathFactory) -> PassInput:
     """A short bag of a rendered drive."""
     bag = tmp_path_factory.mktemp("bag") / "drive"
     config = StreetConfig(seed=3, frames=FRAMES, height=90, width=120, rate_hz=15)
     with BagWriter(bag, "/camera/image_raw") as writer:
         for frame in StreetDrive(config):
             writer.write(frame)
-    return Source(bag, config.rate_hz, FRAMES)
+    return PassInput(bag, config.rate_hz, FRAMES)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def _environment(ros_environment: dict[str, str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("dcfm_ros.cli.passes.random", SimpleNamespace(randrange=lambda *bounds: own_domain()))
 
 
-def test_a_lossless_pass_gives_the_masks_of_the_segmenter_byte_for_byte(drive: Source, tmp_path: Path) -> None:
+def test_a_lossless_pass_gives_the_masks_of_the_segmenter_byte_for_byte(drive: PassInput, tmp_path: Path) -> None:
     parameters = {"backend": "torch", "keyframe_interval": 4, "num_threads": 1, "input_size": "[64, 96]"}
     result = run_pass(drive, tmp_path, "test", parameters, lossless=True, pictures=True)
 
@@ -68,7 +68,7 @@ def test_a_lossless_pass_gives_the_masks_of_the_segmenter_byte_for_byte(drive: S
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == FRAMES
 
 
-def test_in_real_time_what_is_overtaken_is_dropped_and_counted(drive: Source, tmp_path: Path) -> None:
+def test_in_real_time_what_is_overtaken_is_dropped_and_counted(drive: PassInput, tmp_path: Path) -> None:
     # Too slow for 15 Hz wherever tests run.
     parameters = {"backend": "torch", "device": "cpu", "num_threads": 1, "mode": "full", "input_size": "[480, 640]"}
     result = run_pass(drive, tmp_path, "test", parameters, lossless=False, pictures=False)
@@ -78,7 +78,7 @@ def test_in_real_time_what_is_overtaken_is_dropped_and_counted(drive: Source, tm
     assert not (tmp_path / "masks").exists()
 
 
-def test_a_node_that_cannot_start_ends_the_pass_with_its_words(drive: Source, tmp_path: Path) -> None:
+def test_a_node_that_cannot_start_ends_the_pass_with_its_words(drive: PassInput, tmp_path: Path) -> None:
     with pytest.raises(PassError, match=r"missing\.safetensors is not there"):
         run_pass(drive, tmp_path, "test", {"weights": "missing.safetensors"}, lossless=True, pictures=False)
 
@@ -87,16 +87,16 @@ def test_a_player_without_a_recording_says_so(tmp_path: Path, capfd: pytest.Capt
     text = tmp_path / "not_a_video.mp4"
     text.write_text("plain text")
     with pytest.raises(PassError, match="player ended with code 1"):
-        run_pass(Source(text, 10, 5), tmp_path / "out", "test", {}, lossless=True, pictures=False)
+        run_pass(PassInput(text, 10, 5), tmp_path / "out", "test", {}, lossless=True, pictures=False)
     said = capfd.readouterr().err
     assert "not_a_video.mp4" in said
     assert "Traceback" not in said
 
 
-def test_a_pass_that_is_killed_leaves_no_process_behind(drive: Source, tmp_path: Path) -> None:
+def test_a_pass_that_is_killed_leaves_no_process_behind(drive: PassInput, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from dcfm_ros.cli.passes import Source, run_pass\n"
-        "source = Source(Path(sys.argv[1]), 15, 12)\n"
+        "import sys; from pathlib import Path; from dcfm_ros.cli.passes import PassInput, run_pass\n"
+        "source = PassInput(Path(sys.argv[1]), 15, 12)\n"
         "parameters = {'backend': 'torch', 'num_threads': 1, 'mode': 'full', 'input_size': '[480, 640]'}\n"
         "run_pass(source, Path(sys.argv[2]), 'test', parameters, lossless=True, pictures=True)"
     )

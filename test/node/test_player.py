@@ -25,9 +25,9 @@ from report_inputs import with_small_network
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
+from dcfm_ros.imaging.frame import stamp_ns
 from dcfm_ros.node import playback
-from dcfm_ros.node.messages import stamp_ns
-from dcfm_ros.node.playback import pace, shots
+from dcfm_ros.node.playback import pace, played_images
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.streaming.backends.select import create_backend
 
@@ -153,12 +153,12 @@ def test_what_other_bags_hold_is_played_as_well(tmp_path: Path, storage: str) ->
     picture = texture(64, 96)
     path = write_camera(tmp_path / ("drive.bag" if storage == "ros1" else "drive"), [compressed(picture)] * 2, storage)
     with open_recording(path) as recording:
-        played = list(shots(recording))
-    for index, shot in enumerate(played):
-        assert (shot.image.header.frame_id, shot.image.encoding, shot.image.step) == ("front_optical", "bgr8", 96 * 3)
-        np.testing.assert_array_equal(pixels(shot.image).reshape(picture.shape), picture[:, :, ::-1])
-        [info] = shot.infos
-        assert stamp_ns(info.header) == shot.stamp_ns == START_NS + index * PERIOD_NS
+        played = list(played_images(recording))
+    for index, item in enumerate(played):
+        assert (item.image.header.frame_id, item.image.encoding, item.image.step) == ("front_optical", "bgr8", 96 * 3)
+        np.testing.assert_array_equal(pixels(item.image).reshape(picture.shape), picture[:, :, ::-1])
+        [info] = item.infos
+        assert stamp_ns(info.header) == item.stamp_ns == START_NS + index * PERIOD_NS
         assert list(info.k) == INFO["k"]
 
 
@@ -194,15 +194,14 @@ def test_nobody_there_and_no_answer_are_told(
     with rig(monkeypatch, ros_environment) as node, turning(node, monkeypatch):
         done = called("replay", str(bag))
         assert (done.returncode, "nobody listens to /image; no node takes images" in done.stderr) == (1, True)
-        monkeypatch.setattr(playback, "_MATCHING_TIMEOUT_S", 3.0)
-        monkeypatch.setattr(playback, "_TOLD_AFTER_S", 2.0)  # to find the other node
+        monkeypatch.setattr(playback, "_MATCHING_TIMEOUT_S", 6.0)  # to find the other node
         node.robot.create_subscription(Image, "/camera/image_raw", print, 1)
         done = called("replay", str(bag), "--lossless")
         missing = "there is no segmentation node between /image and /segmentation/mask; images are taken on "
         missing += "/camera/image_raw: --remap /camera/image_raw"
         assert done.returncode == 1
-        assert f"player: waiting, as {missing}\n" in done.stderr
-        assert f"gave up after 3 s, as {missing}\n" in done.stderr
+        assert done.stderr.startswith("player: waiting, as there is no segmentation node between /image and ")
+        assert f"gave up after 6 s, as {missing}\n" in done.stderr
         monkeypatch.undo()
         monkeypatch.setenv("ROS_DOMAIN_ID", str(node.robot.context.get_domain_id()))
         node.robot.create_subscription(Image, "/image", print, 1)

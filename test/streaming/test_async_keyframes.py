@@ -10,7 +10,7 @@ from fake_backend import FakeBackend, frame, stream_of
 
 from dcfm_ros.streaming import FixedInterval, Segmentation, StreamSegmenter
 from dcfm_ros.streaming.keyframes import KeyframeWorker
-from dcfm_ros.streaming.schedules import Recorded
+from dcfm_ros.streaming.schedules import Replayed
 
 
 def in_use(results: Sequence[Segmentation]) -> list[int]:
@@ -107,7 +107,7 @@ def test_a_replay_follows_what_a_live_run_did() -> None:
 
     other = FakeBackend()
     other.let_through.set()
-    replay = stream_of(other, Recorded.of(recorded), keyframe_mode="async")
+    replay = stream_of(other, Replayed.of(recorded), keyframe_mode="async")
     again = [replay.push(frame(value))[0] for value in range(10)]
     replay.close()
     assert in_use(again) == in_use(recorded)

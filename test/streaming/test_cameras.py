@@ -9,7 +9,7 @@ from fake_backend import FakeBackend, frame, stream_of
 
 from dcfm_ros.streaming import FixedInterval
 from dcfm_ros.streaming.cameras import CameraGroup
-from dcfm_ros.streaming.schedules import Recorded
+from dcfm_ros.streaming.schedules import Replayed
 
 NAMES = ("front", "left", "right")
 
@@ -56,7 +56,7 @@ def test_a_recorded_run_is_followed_whatever_the_turns() -> None:
     live = group(FakeBackend(), interval=3)
     rounds = [live.push({name: frame(v) for name, v in values(n).items()}).results for n in range(8)]
     backend = FakeBackend()
-    records = {name: Recorded.of(results[name][0] for results in rounds) for name in NAMES}
+    records = {name: Replayed.of(results[name][0] for results in rounds) for name in NAMES}
     replay = CameraGroup({name: stream_of(backend, record) for name, record in records.items()})
     again = keyframes(replay, 8)
     assert again == [{n for n, (result,) in results.items() if result.is_keyframe} for results in rounds]

@@ -43,7 +43,7 @@ class HostDevice:
     def __init__(self, name: str) -> None:
         self.device = torch.device("cpu")
         self.is_background = False
-        self.num_recorded = self.num_replayed = 0
+        self.num_captured = self.num_replayed = 0
 
     @property
     def stream(self) -> int:
@@ -67,10 +67,10 @@ class HostDevice:
     def hand_over(self, feature: Tensor) -> None:
         pass
 
-    def recorded(self, enqueue: Callable[[], None]) -> Callable[[], None]:
+    def captured(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         with tensorrt_double._captured(self.stream) as enqueued:
             enqueue()
-        self.num_recorded += 1
+        self.num_captured += 1
 
         def replay() -> None:
             self.num_replayed += 1
@@ -258,10 +258,10 @@ def test_what_comes_again_at_the_same_addresses_is_recorded(
     memory = {"image": torch.empty((1, *SIZE, 3), dtype=torch.uint8), "shallow": torch.empty_like(expected[0])}
     monkeypatch.setattr(device, "empty", lambda shape, dtype: memory["shallow"])
     monkeypatch.setattr(device, "upload", lambda array: memory["image"].copy_(torch.from_numpy(array)))
-    before = device.num_recorded
+    before = device.num_captured
     for image, shallow in zip(images, expected, strict=True):
         assert torch.equal(backend.encode_shallow(image), shallow)
-    assert (device.num_recorded - before, device.num_replayed) == (1, 4)
+    assert (device.num_captured - before, device.num_replayed) == (1, 4)
 
 
 @pytest.mark.parametrize("weights", ["camvid_resnet18", "camvid_lite0"], indirect=True)

@@ -51,7 +51,7 @@ class HostDevice:
     def hand_over(self, feature: Tensor) -> None:
         self.handed_over.append(feature)
 
-    def recorded(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
+    def captured(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         assert self._selected
         self.recordings += self.can_record
         return enqueue if self.can_record else None
@@ -107,7 +107,7 @@ def test_shapes_without_end_are_not_all_kept(runner: CudaRunner) -> None:
     for length in range(1, 200):
         for _ in range(2):
             runner.run(part, values(length))
-    assert len(runner._recordings) < 50
+    assert len(runner._cuda_graphs) < 50
 
 
 def test_a_keyframe_beside_the_stream_is_handed_over_and_not_recorded(runner: CudaRunner, device: HostDevice) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from labelled_folders import write_folder
-from moving_pictures import moved, texture
+from moving_pictures import motion_between, moved, texture
 
 from dcfm_ros.datasets.folder import FolderDataset
 from dcfm_ros.imaging.labels import CAMVID
-from dcfm_ros.imaging.motion import Motion, MotionSince, motion_between, small_grey
+from dcfm_ros.imaging.motion import Motion, MotionSince, small_grey
 from dcfm_ros.model import create_model, model_config
 from dcfm_ros.model.alignment import aligned
 from dcfm_ros.training import step

@@ -16,11 +16,13 @@ MAX_POINTS = 1500
 """Points of a curve: more than the pixels across a page show nothing and make it slow."""
 
 KEYFRAME, OTHER, FULL_NETWORK = "#e8853d", "#3f7fd1", "#8a8f98"  # apart on light and dark, and for the colour-blind
+_CURVES = (OTHER, KEYFRAME, "#2aa198", "#b565c4", FULL_NETWORK)
+_FRAME, _AGREEMENT, _MIOU = "frame number", "agreement with the full network, %", "mIoU with the labels, %"
 
 
 def latency(records: Records, full: Records) -> go.Figure:
     """Milliseconds by frame, keyframes apart; where frames are many, the slowest of each stretch."""
-    chart = _figure("frame", "ms", rangemode="tozero")
+    chart = _figure(_FRAME, "latency, ms", rangemode="tozero")
     for name, some, colour, symbol in (
         ("full network", full, FULL_NETWORK, "line-ew"),
         ("other frame", [one for one in records if not one.is_keyframe], OTHER, "circle"),
@@ -44,7 +46,7 @@ def latency(records: Records, full: Records) -> go.Figure:
 
 def spacing(records: Records) -> go.Figure:
     """Milliseconds from the mask before, by frame; where frames are many, the longest of each stretch."""
-    chart = _figure("frame", "ms since the mask before", rangemode="tozero")
+    chart = _figure(_FRAME, "time since the mask before, ms", rangemode="tozero")
     apart = [(later.number, (later.stamp_ns - one.stamp_ns) / 1e6) for one, later in pairwise(records)]
     length = stretch_of(len(apart))
     longest = [max(apart[first : first + length], key=lambda at: at[1]) for first in range(0, len(apart), length)]
@@ -62,8 +64,8 @@ def spacing(records: Records) -> go.Figure:
 def cost(runs: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Draw the mean cost of a frame against how good its mask is: a point for each run, in the order of `runs`."""
     labelled = any(run["miou"] is not None for run in runs)
-    key, title = ("miou", "mIoU, %") if labelled else ("agreement", "agreement, %")
-    chart = _figure("mean ms a frame", title)
+    key, title = ("miou", _MIOU) if labelled else ("agreement", _AGREEMENT)
+    chart = _figure("mean time of a frame, ms", title)
     chart.update_xaxes(rangemode="tozero")
     chart.add_scatter(
         x=[run["mean_ms"] for run in runs],
@@ -81,7 +83,7 @@ def cost(runs: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 def distance(runs: Mapping[str, Mapping[str, Any]], key: str) -> go.Figure:
     """A run's `agreement` or `miou` by the distance from the keyframe; runs by their titles."""
-    chart = _figure("frames from the keyframe", "mIoU, %" if key == "miou" else "agreement, %")
+    chart = _figure("frames from the keyframe", _MIOU if key == "miou" else _AGREEMENT)
     chart.update_xaxes(dtick=1 if max((len(run["by_distance"]) for run in runs.values()), default=0) < 13 else None)
     for title, run in runs.items():
         measured = [at for at in run["by_distance"] if at[key] is not None]
@@ -100,10 +102,11 @@ def distance(runs: Mapping[str, Mapping[str, Any]], key: str) -> go.Figure:
 def classes(by_class: Sequence[Mapping[str, Any]]) -> go.Figure:
     """IoU of each class with the full network's masks and, where there are any, with the labels."""
     there = [one for one in by_class if one["iou_against_full"] is not None or one["iou"] is not None]
-    chart = _figure("IoU, %", "", barmode="group", height=90 + 34 * max(1, len(there)))
+    chart = _figure("IoU, %", "", barmode="group", height=100 + 34 * max(1, len(there)))
+    chart.update_layout(legend={"traceorder": "reversed"}, showlegend=True)  # bars stand from the bottom up
     for name, key, colour in (
-        ("against labels", "iou", KEYFRAME),
-        ("against the full network", "iou_against_full", OTHER),
+        ("agreement: IoU with the masks of the full network", "iou_against_full", OTHER),
+        ("accuracy: IoU with the labels", "iou", KEYFRAME),
     ):
         if all(one[key] is None for one in there):
             continue
@@ -122,7 +125,7 @@ def classes(by_class: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 def shares(records: Records, labels: LabelSet) -> go.Figure:
     """Each class's part of the picture over time; where frames are many, the mean of each stretch."""
-    chart = _figure("frame", "% of the picture")
+    chart = _figure(_FRAME, "part of the picture, %")
     stretches = _stretches(records)
     numbers = [stretch[0].number for stretch in stretches]
     values = 100 * np.array([np.mean([one.shares for one in stretch], 0) for stretch in stretches])
@@ -146,7 +149,7 @@ def shares(records: Records, labels: LabelSet) -> go.Figure:
 
 def flicker(runs: Mapping[str, Records]) -> go.Figure:
     """The part of the pixels that changed back, by frame; runs by their titles."""
-    chart = _figure("frame", "% of the pixels", rangemode="tozero")
+    chart = _figure(_FRAME, "part of the pixels, %", rangemode="tozero")
     for (title, records), colour in zip(runs.items(), (OTHER, FULL_NETWORK), strict=False):
         most = [
             max(stretch, key=lambda one: one.flicker or 0.0)
@@ -173,6 +176,7 @@ def _figure(x: str, y: str, rangemode: str = "normal", barmode: str | None = Non
         template="none",
         height=height,
         barmode=barmode,
+        colorway=_CURVES,
         margin={"l": 56, "r": 16, "t": 16, "b": 48},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

@@ -29,12 +29,12 @@ class Overlap:
     def of(cls, mask: np.ndarray, reference: np.ndarray, classes: int) -> Overlap:
         """Compare a mask with a reference, (H, W) uint8, where the reference has a class: its 255 are left out.
 
-        The mask's ids are below `classes`, as a segmenter's are.
+        A mask's 255, which a node publishes where it is not sure, agrees with nothing.
         """
         pairs = mask.ravel().astype(np.intp) * 256 + reference.ravel()
-        counts = np.bincount(pairs, minlength=classes * 256).reshape(classes, 256)[:, :classes]
+        counts = np.bincount(pairs, minlength=256 * 256).reshape(256, 256)[:, :classes]
         hits = counts.diagonal().copy()
-        return cls(hits, counts.sum(0) + counts.sum(1) - hits)
+        return cls(hits, counts.sum(0) + counts[:classes].sum(1) - hits)
 
     @classmethod
     def sum(cls, overlaps: Iterable[Overlap | None]) -> Overlap | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -12,15 +13,20 @@ from typing import Any
 import numpy as np
 
 from dcfm_ros.evaluation.report.frames import RECORDED, Flicker, FrameRecord
-from dcfm_ros.evaluation.report.runs import Measured
+from dcfm_ros.evaluation.report.in_step import LiveResult, Measured
+from dcfm_ros.evaluation.report.moments import worst_moments
+from dcfm_ros.imaging.frame import Frame, stamp_ns
+from dcfm_ros.imaging.geometry import mask_to_size
 from dcfm_ros.imaging.labels import LABEL_SETS, LabelSet, labels_for
 from dcfm_ros.recordings import RecordingError, open_recording
 from dcfm_ros.recordings.messages import read_messages, topics_of
-from dcfm_ros.streaming.result import STAGES
+from dcfm_ros.streaming.result import STAGES, Segmentation
 from dcfm_ros.streaming.timing import Timing, read_timing
 
 GAP = 1.5
 """Masks further apart than this many times their usual distance have a gap between them: a frame was lost, or late."""
+
+_REAL_TIME_NS = 10**18  # 2001
 
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
@@ -52,15 +58,73 @@ def read_drive(path: Path, node: str = "/segmentation", image_topic: str | None 
         raise RecordingError(f"{path} tells other classes apart from frame {stray.index} on; expected one network's")
     flickers, size = _flickers(path, f"{node}/mask") if f"{node}/mask" in topics else ({}, None)
     records = [_record(number, *timing, flickers) for number, timing in enumerate(timings)]
-    images = _image_stamps(path, topics, node, image_topic)
+    camera = camera_topic(path, node, image_topic)
+    images = None if camera is None else _image_stamps(path, camera)
     measured = Measured({RECORDED: records}, RECORDED, None, None, [], size)
-    return Drive(measured, _labels(path, topics, node, names), _drive([stamp for stamp, _ in timings], images))
+    drive = {"mask_topic": f"{node}/mask", "image_topic": camera} | _drive([stamp for stamp, _ in timings], images)
+    drive["moments"] = worst_moments(records, drive["gaps"])
+    return Drive(measured, _labels(path, topics, node, names), drive)
+
+
+class RecordedMasks:
+    """What a node published on `<node>/mask` and `<node>/timing`, met in step with the images of the same bag.
+
+    names: of its classes, as the timings have them.
+    """
+
+    def __init__(self, path: Path, node: str) -> None:
+        self._timings = dict(_timings(path, f"{node}/timing"))
+        self.names = tuple(next(iter(self._timings.values())).shares) if self._timings else ()
+        self._masks = iter(open_recording(path, f"{node}/mask"))
+        self._next = next(self._masks, None)
+
+    def result_of(self, frame: Frame) -> LiveResult | None:
+        """The mask and the timing of the frame's stamp; a mask of another size is brought to the frame's."""
+        while self._next is not None and self._next.stamp_ns < frame.stamp_ns:
+            self._next = next(self._masks, None)
+        timing = self._timings.get(frame.stamp_ns)
+        if self._next is None or self._next.stamp_ns != frame.stamp_ns or timing is None:
+            return None
+        result = Segmentation(
+            frame=frame,
+            index=timing.index,
+            mask=mask_to_size(self._next.pixels, (frame.height, frame.width)),
+            confidence=None,
+            is_keyframe=timing.is_keyframe,
+            reason=timing.reason,
+            keyframe_index=timing.keyframe_index,
+            keyframe_age_frames=timing.age_frames,
+            keyframe_age_s=timing.age_s,
+            stage_ms=_stages(timing),
+        )
+        return LiveResult(result, timing.latency_ms)
+
+
+def has_masks(path: Path, node: str) -> bool:
+    """Whether a bag lies at `path` that holds what a node published: masks and timings."""
+    try:
+        topics = topics_of(path)
+    except RecordingError:
+        return False
+    return {f"{node}/mask", f"{node}/timing"} <= topics.keys()
+
+
+def camera_topic(path: Path, node: str, wanted: str | None = None) -> str | None:
+    """The only image topic of a bag that is not the node's; None where it has none.
+
+    wanted: the one that is taken instead. Raises RecordingError where there are several and none is wanted.
+    """
+    kinds = topics_of(path)
+    own = [topic for topic, kind in kinds.items() if kind in _IMAGES and not topic.startswith(f"{node}/")]
+    if wanted is None and len(own) > 1:
+        raise RecordingError(f"{path} has several image topics; expected --topic to name one of {_listed(own)}")
+    return wanted or next(iter(own), None)
 
 
 def _timings(path: Path, topic: str) -> Iterator[tuple[int, Timing]]:
     for number, (received_ns, message) in enumerate(read_messages(path, topic)):
         try:
-            yield _stamp(message) or received_ns, read_timing(message)
+            yield stamp_ns(message.header) or received_ns, read_timing(message)
         except ValueError as error:
             raise RecordingError(f"message {number} on {topic} in {path}: {error}") from error
 
@@ -84,21 +148,19 @@ def _record(number: int, stamp_ns: int, timing: Timing, flickers: dict[int, floa
         is_keyframe=timing.is_keyframe,
         reason=timing.reason,
         distance=timing.age_frames,
-        stage_ms={stage: getattr(timing, f"{stage}_ms") for stage in STAGES},
+        stage_ms=_stages(timing),
         latency_ms=timing.latency_ms,
         shares=np.array(list(timing.shares.values())),
         flicker=flickers.get(stamp_ns),
     )
 
 
-def _image_stamps(path: Path, topics: dict[str, str], node: str, wanted: str | None) -> list[int] | None:
-    """None where the bag has no images of the camera."""
-    own = [topic for topic, kind in topics.items() if kind in _IMAGES and not topic.startswith(f"{node}/")]
-    if wanted is None and len(own) > 1:
-        raise RecordingError(f"{path} has several image topics; expected --topic to name one of {_listed(own)}")
-    if wanted is None and not own:
-        return None
-    return [_stamp(message) or received_ns for received_ns, message in read_messages(path, wanted or own[0])]
+def _image_stamps(path: Path, topic: str) -> list[int]:
+    return [stamp_ns(message.header) or received_ns for received_ns, message in read_messages(path, topic)]
+
+
+def _stages(timing: Timing) -> dict[str, float]:
+    return {stage: getattr(timing, f"{stage}_ms") for stage in STAGES}
 
 
 def _labels(path: Path, topics: dict[str, str], node: str, names: tuple[str, ...]) -> LabelSet:
@@ -116,6 +178,7 @@ def _drive(stamps: Sequence[int], images: Sequence[int] | None) -> dict[str, Any
     seconds = (max(stamps) - min(stamps)) / 1e9
     met = set(stamps)
     return {
+        "begins": _begins(min(stamps)),
         "seconds": seconds,
         "rate_hz": (len(stamps) - 1) / seconds if seconds else 0.0,
         "images": None if images is None else len(images),
@@ -124,9 +187,11 @@ def _drive(stamps: Sequence[int], images: Sequence[int] | None) -> dict[str, Any
     }
 
 
-def _stamp(message: Any) -> int:
-    """header.stamp in nanoseconds."""
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+def _begins(stamp_ns: int) -> str | None:
+    """The time of day; None where stamps count from another moment, as a simulator's do."""
+    if stamp_ns < _REAL_TIME_NS:
+        return None
+    return datetime.fromtimestamp(stamp_ns / 1e9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _listed(topics: Sequence[str] | dict[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,21 @@ from plotly.offline import get_plotlyjs
 
 from dcfm_ros.evaluation.report import charts
 from dcfm_ros.evaluation.report.document import run_points, run_titles
-from dcfm_ros.evaluation.report.frames import FULL
+from dcfm_ros.evaluation.report.frames import FULL, RECORDED
+from dcfm_ros.evaluation.report.in_step import Measured
 from dcfm_ros.evaluation.report.numbers import PERCENTILES, classes_csv, frames_csv, runs_csv
-from dcfm_ros.evaluation.report.runs import Measured
-from dcfm_ros.evaluation.report.summary import summary
+from dcfm_ros.evaluation.report.summary import advice, ms, percent, summary, warnings
 from dcfm_ros.files import write_whole
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.streaming.result import STAGES
+
+_STAGES = dict(
+    zip(
+        STAGES,
+        ("resize", "shallow half", "what moved", "deep half", "move deep features", "classes of the pixels"),
+        strict=True,
+    )
+)
 
 REPORT, METRICS, FRAMES, CLASSES, RUNS = "report.html", "metrics.json", "frames.csv", "classes.csv", "runs.csv"
 
@@ -44,7 +53,14 @@ def page_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "ms": _ms, "css": lambda colour: "#{:02x}{:02x}{:02x}".format(*colour)}
+    environment.filters |= {
+        "percent": lambda value: _unbroken(percent(value)),
+        "percent1": lambda value: _fixed(value, 1),
+        "percent2": lambda value: _fixed(value, 2),
+        "ms": lambda value: _unbroken(ms(value)),
+        "css": lambda colour: "#{:02x}{:02x}{:02x}".format(*colour),
+        "unbroken": _unbroken,
+    }
     return environment
 
 
@@ -56,11 +72,14 @@ def _page(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) -> s
         .render(
             metrics=metrics,
             summary=summary(metrics),
+            warnings=warnings(metrics),
+            advice=advice(metrics),
+            live=RECORDED in metrics["runs"] and metrics["drive"] is None,
             points=points,
             stretch=charts.stretch_of(len(measured.runs[measured.shown])),
             titles=run_titles(metrics),
             full=metrics["runs"].get(FULL) if measured.shown != FULL else None,
-            stages=(*STAGES, "total"),
+            stages=_STAGES | {"total": "receipt to publication" if metrics["drive"] else "all stages"},
             percentiles=[f"p{p}" for p in PERCENTILES],
             worst=measured.worst,
             legend=[(name, color) for name, color in zip(labels.names, labels.colors, strict=True)],
@@ -75,7 +94,7 @@ def _charts(measured: Measured, metrics: Mapping[str, Any], labels: LabelSet) ->
     shown = measured.runs[measured.shown]
     titles = run_titles(metrics)
     full = [] if measured.shown == FULL else measured.runs.get(FULL, [])
-    reuse = {titles[run]: found for run, found in metrics["runs"].items() if run != FULL}
+    reuse = {titles[run]: found for run, found in metrics["runs"].items() if run not in (FULL, RECORDED)}
     flickers = {titles[measured.shown]: shown} | ({titles[FULL]: full} if full else {})
     made = {
         "latency": charts.latency(shown, full),
@@ -99,11 +118,11 @@ def _script_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f} %"  # noqa: RUF001, a dash for nothing
+def _unbroken(text: str) -> str:
+    """A number and its unit stay in a line."""
+    return re.sub(r"(?<=\d) (?=%|(ms|s|Hz)\b)", "\u00a0", text)
 
 
-def _ms(value: float | None) -> str:
-    if value is None:
-        return "–"  # noqa: RUF001
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
+def _fixed(value: float | None, digits: int) -> str:
+    """Percent in a column, where all have as many digits."""
+    return percent(None) if value is None else f"{100 * value:.{digits}f} %"

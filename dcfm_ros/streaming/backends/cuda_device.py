@@ -1,4 +1,4 @@
-"""A CUDA device, through torch: memory, two streams, and recordings of what was enqueued."""
+"""A CUDA device, through torch: memory, two streams, and CUDA graphs of what was enqueued."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class CudaDevice:
             feature.record_stream(self._frames)
             self._beside.synchronize()
 
-    def recorded(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
+    def captured(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         """`enqueue` as a CUDA graph, which does the same with the same memory; not done yet. None where CUDA cannot."""
         graph = torch.cuda.CUDAGraph()
         try:
@@ -99,7 +99,7 @@ class CudaDevice:
             finally:
                 graph.capture_end()
         except (RuntimeError, BackendError) as error:
-            log.warning("CUDA cannot record the network's work here (%s); it is enqueued anew for each frame", error)
+            log.warning("CUDA cannot capture the network's work here (%s); it is enqueued anew for each frame", error)
             return None
         return graph.replay
 

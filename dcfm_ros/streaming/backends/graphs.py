@@ -9,10 +9,8 @@ from pathlib import Path
 
 from dcfm_ros.deploy.exported import is_exported, read_exported
 from dcfm_ros.machine.libraries import how_to_install
-from dcfm_ros.model.catalogue import ModelConfig
+from dcfm_ros.model.catalogue import ModelConfig, Size
 from dcfm_ros.streaming.backends.base import PRECISIONS, BackendError
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,10 @@ from dcfm_ros.deploy.tensorrt_engines import (
 )
 from dcfm_ros.imaging.logits import ids_from_logits
 from dcfm_ros.model import ModelConfig, load_weights
+from dcfm_ros.model.catalogue import Size
 from dcfm_ros.streaming.backends.base import BackendError
 from dcfm_ros.streaming.backends.cuda_device import CudaDevice
 from dcfm_ros.streaming.backends.graphs import Graphs, checked_precision, load_graphs
-
-Size = tuple[int, int]  # height, width
 
 _PRECISIONS = ("fp32", "fp16", "int8")
 _DTYPES = {
@@ -43,8 +42,8 @@ _DTYPES = {
     tensorrt.DataType.UINT8: torch.uint8,
 }
 _KEPT_SIZES = 4
-_KEPT_RECORDINGS = 16
-_RECORDED = ("shallow", "decide")
+_KEPT_CUDA_GRAPHS = 16
+_CAPTURED = ("shallow", "decide")
 _GraphsOf = Callable[[Size, "Size | None"], Mapping[str, bytes]]
 
 
@@ -173,7 +172,7 @@ class TensorRTBackend:
                 options = EngineOptions(size, self._gpu)
                 engines = build_engines(graphs, self.config, options, self._cache, report, cancelled)
                 for name, engine in engines.items():
-                    programs[name] = _Program(name, engine, self._device, name in _RECORDED)
+                    programs[name] = _Program(name, engine, self._device, name in _CAPTURED)
         except EngineError as error:
             raise BackendError(str(error)) from error
         with self._lock:
@@ -214,16 +213,16 @@ def _exported(graphs: Graphs, size: Size, ids_size: Size | None) -> dict[str, by
 class _Program:
     """An engine with memory to run in: one frame's call at a time. Outputs are new with each call.
 
-    is_recorded: whether what it enqueues is recorded as a CUDA graph, for each set of addresses that comes again. torch
+    is_captured: whether what it enqueues is captured as a CUDA graph, for each set of addresses that comes again. torch
     returns memory that was freed before first, so that these are few.
     """
 
-    def __init__(self, name: str, engine: tensorrt.ICudaEngine, device: CudaDevice, is_recorded: bool) -> None:
+    def __init__(self, name: str, engine: tensorrt.ICudaEngine, device: CudaDevice, is_captured: bool) -> None:
         self._name = name
         self._engine = engine
         self._device = device
-        self._is_recorded = is_recorded
-        self._recordings: OrderedDict[tuple[int, ...], Callable[[], None] | None] = OrderedDict()
+        self._is_captured = is_captured
+        self._cuda_graphs: OrderedDict[tuple[int, ...], Callable[[], None] | None] = OrderedDict()
         self._context = engine.create_execution_context()
         if self._context is None:
             raise BackendError(f"TensorRT has no memory to run {name}: {first_errors()}")
@@ -239,7 +238,7 @@ class _Program:
 
     def another(self) -> _Program:
         """One with memory of its own, which may run at the same time."""
-        return _Program(self._name, self._engine, self._device, self._is_recorded)
+        return _Program(self._name, self._engine, self._device, self._is_captured)
 
     def __call__(self, **inputs: Tensor) -> dict[str, Tensor]:
         for name, dtype in self._inputs.items():
@@ -249,7 +248,7 @@ class _Program:
             for name, dtype in self._outputs.items()
         }
         tensors = {**inputs, **outputs}
-        if self._is_recorded:
+        if self._is_captured:
             self._replay(tensors)
         else:
             self._point_to(tensors)
@@ -258,17 +257,17 @@ class _Program:
 
     def _replay(self, tensors: Mapping[str, Tensor]) -> None:
         addresses = tuple(tensor.data_ptr() for tensor in tensors.values())
-        recording = self._recordings.get(addresses)
-        if recording is None:
+        graph = self._cuda_graphs.get(addresses)
+        if graph is None:
             self._point_to(tensors)
-            if addresses in self._recordings:  # the first call could not be recorded: TensorRT sets itself up in it
-                recording = self._device.recorded(self._enqueue)
-                self._is_recorded = recording is not None
-        self._recordings[addresses] = recording
-        self._recordings.move_to_end(addresses)
-        if len(self._recordings) > _KEPT_RECORDINGS:
-            self._recordings.popitem(last=False)
-        (recording or self._enqueue)()
+            if addresses in self._cuda_graphs:  # the first call could not be captured: TensorRT sets itself up in it
+                graph = self._device.captured(self._enqueue)
+                self._is_captured = graph is not None
+        self._cuda_graphs[addresses] = graph
+        self._cuda_graphs.move_to_end(addresses)
+        if len(self._cuda_graphs) > _KEPT_CUDA_GRAPHS:
+            self._cuda_graphs.popitem(last=False)
+        (graph or self._enqueue)()
 
     def _point_to(self, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in tensors.items():

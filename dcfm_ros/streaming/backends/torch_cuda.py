@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 
 Decide = Callable[[Tensor, tuple[int, int], bool], tuple[Tensor, "Tensor | None"]]
 
-_KEPT_RECORDINGS = 24  # parts and shapes: of some six sizes
+_KEPT_CUDA_GRAPHS = 24  # parts and shapes: of some six sizes
 _BAND_BYTES = 1 << 24
 
 
 class CudaRunner:
-    """Each part is recorded as a CUDA graph when it is called again with the same shapes.
+    """Each part is captured as a CUDA graph when it is called again with the same shapes.
 
     The host waits for the device only where it needs a result: see `download` and `ids`.
     """
@@ -34,7 +34,7 @@ class CudaRunner:
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-        self._recordings: OrderedDict[Any, Callable[..., Tensor] | None] = OrderedDict()
+        self._cuda_graphs: OrderedDict[Any, Callable[..., Tensor] | None] = OrderedDict()
         with self._device.selected():
             self._decide = _decide_of(device.device)
         self.name = device.name
@@ -52,11 +52,11 @@ class CudaRunner:
     def run(self, part: nn.Module, *inputs: Tensor) -> Tensor:
         """`part(*inputs)`, enqueued; in `background`, computed."""
         with self._device.selected():
-            if self._device.is_background:  # recordings belong to the other thread, and so does their memory
+            if self._device.is_background:  # CUDA graphs belong to the other thread, and so does their memory
                 output = part(*inputs)
                 self._device.hand_over(output)
                 return output
-            return self._recorded(part, inputs)
+            return self._captured(part, inputs)
 
     def ids(
         self, logits: Sequence[Tensor], size: tuple[int, int], confidence: bool
@@ -72,33 +72,33 @@ class CudaRunner:
         """A stream of low priority, of whose results the frames' stream never waits for one that is not there yet."""
         return self._device.background()
 
-    def _recorded(self, part: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    def _captured(self, part: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         key = (part, *(each.shape for each in inputs))
-        if key not in self._recordings:  # libraries set themselves up in a first call, which cannot be recorded
-            self._recordings[key] = None
-            if len(self._recordings) > _KEPT_RECORDINGS:
-                self._recordings.popitem(last=False)
+        if key not in self._cuda_graphs:  # libraries set themselves up in a first call, which cannot be captured
+            self._cuda_graphs[key] = None
+            if len(self._cuda_graphs) > _KEPT_CUDA_GRAPHS:
+                self._cuda_graphs.popitem(last=False)
             return part(*inputs)
-        self._recordings.move_to_end(key)
-        recording = self._recordings[key] or self._record(part, inputs)
-        self._recordings[key] = recording
-        return recording(*inputs)
+        self._cuda_graphs.move_to_end(key)
+        graph = self._cuda_graphs[key] or self._capture(part, inputs)
+        self._cuda_graphs[key] = graph
+        return graph(*inputs)
 
-    def _record(self, part: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    def _capture(self, part: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         """A graph reads and writes the same memory each time: inputs are copied there, and the output from there."""
         fixed = [each.clone() for each in inputs]
         outputs: list[Tensor] = []
-        replay = self._device.recorded(lambda: outputs.append(part(*fixed)))
+        replay = self._device.captured(lambda: outputs.append(part(*fixed)))
         if replay is None:
             return part
 
-        def recording(*given: Tensor) -> Tensor:
+        def graph(*given: Tensor) -> Tensor:
             for place, each in zip(fixed, given, strict=True):
                 place.copy_(each)
             replay()
             return outputs[-1].clone()
 
-        return recording
+        return graph
 
 
 def ids_in_bands(logits: Tensor, size: tuple[int, int], confidence: bool) -> tuple[Tensor, Tensor | None]:

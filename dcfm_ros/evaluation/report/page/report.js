@@ -1,7 +1,6 @@
 "use strict";
 
 const page = JSON.parse(document.getElementById("data").textContent);
-const dark = matchMedia("(prefers-color-scheme: dark)");
 
 start();
 
@@ -12,13 +11,12 @@ async function start() {
   script.textContent = await new Response(stream).text();
   document.head.append(script);
 
+  const font = { family: getComputedStyle(document.body).fontFamily };
   for (const place of document.querySelectorAll(".chart")) {
     const chart = page.charts[place.id];
-    Object.assign(chart.layout, { autosize: true, dragmode: false });
+    Object.assign(chart.layout, { autosize: true, dragmode: false, font });
     await Plotly.newPlot(place, chart.data, chart.layout, { displayModeBar: false, responsive: true });
   }
-  colour();
-  dark.addEventListener("change", colour);
   const slider = document.getElementById("run");
   if (slider) {
     slider.addEventListener("input", () => show(Number(slider.value)));
@@ -27,24 +25,14 @@ async function start() {
   document.body.dataset.ready = "true";
 }
 
-// Charts carry no colours of text and ground: they take the page's, again when it changes to dark or light.
-function colour() {
-  const style = getComputedStyle(document.documentElement);
-  const [text, line, card] = ["--text", "--line", "--card"].map((name) => style.getPropertyValue(name).trim());
-  const axis = { gridcolor: line, linecolor: line, tickcolor: line };
-  const change = { "font.color": text, "font.family": style.fontFamily, "hoverlabel.bgcolor": card };
-  for (const name of ["xaxis", "yaxis"]) {
-    for (const [key, value] of Object.entries(axis)) change[`${name}.${key}`] = value;
-  }
-  for (const place of document.querySelectorAll(".chart")) Plotly.relayout(place, change);
-}
-
 function show(index) {
   const point = page.points[index];
   const percent = (value, digits) => `${(100 * value).toFixed(digits)} %`;
   document.getElementById("run-title").value = point.title;
+  document.getElementById("run").ariaValueText = point.title;
+  const ms = (value) => `${value.toFixed(value < 100 ? 1 : 0)} ms`;
   const said = [
-    `${point.mean_ms.toFixed(1)} ms a frame on average (p95 ${point.p95.toFixed(1)} ms)`,
+    `${ms(point.mean_ms)} for a frame on average (p95 ${ms(point.p95)})`,
     `${point.speedup.toFixed(1)} times as fast as the full network`,
     `${point.keyframes} keyframes in ${point.frames} frames`,
     `agreement ${percent(point.agreement, 2)}`,

@@ -12,9 +12,9 @@ from drawn_clips import Drawn, Mixed, Random, Stale, options, video
 
 from dcfm_ros.evaluation.report.document import document, run_points
 from dcfm_ros.evaluation.report.frames import FULL
+from dcfm_ros.evaluation.report.in_step import Measured, run_in_step
+from dcfm_ros.evaluation.report.inputs import DatasetInput
 from dcfm_ros.evaluation.report.numbers import scores
-from dcfm_ros.evaluation.report.runs import Measured, run_in_step
-from dcfm_ros.evaluation.report.sources import DatasetSource
 from dcfm_ros.evaluation.runs import evaluate
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.streaming import StreamSegmenter
@@ -26,7 +26,7 @@ NAMES = CAMVID.names
 def measured(backend: Stale, dataset: Drawn, *intervals: int, mode: Mode = "causal") -> Measured:
     """The runs at these intervals; the first is shown."""
     streams = {f"K={k}": StreamSegmenter(backend, options(mode, interval=k)) for k in intervals}
-    return run_in_step(backend, DatasetSource(dataset), streams, f"K={intervals[0]}")
+    return run_in_step(backend, DatasetInput(dataset), streams, f"K={intervals[0]}")
 
 
 def by_distance(found: Mapping[str, list[dict[str, float]]], key: str) -> dict[float, float]:
@@ -94,7 +94,8 @@ def test_the_worst_frames_are_apart_and_fit_a_page() -> None:
     numbers = sorted(one.number for one in worst)
     assert min(np.diff(numbers)) >= 10
     assert list(worst[0].images) == [
-        *("frame", "DCFM", "full network", "where they differ", "label", "where DCFM is wrong"),
+        *("The camera's picture", "Where mask and full network differ", "The mask", "The full network's mask"),
+        *("The label", "Where mask and label differ"),
     ]
     for address in worst[0].images.values():
         head, _, data = address.partition(",")

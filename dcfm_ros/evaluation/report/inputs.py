@@ -26,15 +26,17 @@ _FIRST_STAMP = 1_000_000_000
 class Sample:
     """One frame. label: (H, W) uint8 class ids of its size, 255 ignored, or None.
 
+    name: where a person finds it: its file, or the seconds since the recording's first frame.
     begins_stream: whether it does not go on from the frame before.
     """
 
     frame: Frame
+    name: str
     label: np.ndarray | None
     begins_stream: bool
 
 
-class Source(Protocol):
+class Input(Protocol):
     """Frames of one input; each `iter()` begins again.
 
     files, label_files: all that was read for it, in a fixed order. gaps: places where frames are known to be missing.
@@ -51,7 +53,7 @@ class Source(Protocol):
         """Samples in the order of time, read when asked for."""
 
 
-class RecordingSource:
+class RecordingInput:
     """A recording as one stream, and labels for some of its frames.
 
     path: where the recording lies. labels: a folder of 8-bit PNGs of class ids, named after the image (of a folder of
@@ -66,7 +68,8 @@ class RecordingSource:
         self._recording, self._classes, self._folder = recording, classes, labels
         self.gaps = 0
         images = () if (path / "metadata.yaml").exists() else images_in(path) or images_in(path / "images")
-        self.files = tuple(images or files_under(path))
+        self._images = tuple(images)
+        self.files = self._images or tuple(files_under(path))
         stems = {image.stem: index for index, image in enumerate(images)}
         self._labels = {} if labels is None else _by_number(labels, stems, len(recording))
         self.label_files = tuple(self._labels[number] for number in sorted(self._labels))
@@ -78,11 +81,14 @@ class RecordingSource:
 
     def __iter__(self) -> Iterator[Sample]:
         met = set()
+        first_ns = 0
         for index, frame in enumerate(self._recording):
             number = index if index in self._labels else frame.stamp_ns
             path = self._labels.get(number)
             met.add(number)
-            yield Sample(frame, None if path is None else self._label(path, frame), index == 0)
+            first_ns = first_ns or frame.stamp_ns
+            name = self._images[index].name if self._images else f"{(frame.stamp_ns - first_ns) / 1e9:.2f} s"
+            yield Sample(frame, name, None if path is None else self._label(path, frame), index == 0)
         if lost := sorted(self._labels.keys() - met):
             raise DatasetError(
                 f"{self._labels[lost[0]]} fits no frame of the recording, nor do {len(lost) - 1} others; expected an "
@@ -103,7 +109,7 @@ class RecordingSource:
         return ids
 
 
-class DatasetSource:
+class DatasetInput:
     """The clips of a data set one after the other; each, and what follows a missing frame, begins a stream.
 
     gaps: how many places in its clips have a frame missing.
@@ -133,7 +139,7 @@ class DatasetSource:
             for first, after in without_gap(clip):
                 for index in range(first, after):
                     pixels, label = self._dataset.read(clip, index)
-                    yield Sample(Frame(pixels), label, index == first)
+                    yield Sample(Frame(pixels), clip.frames[index].name, label, index == first)
 
 
 def _first_names(dataset: Dataset) -> str:
