@@ -13,7 +13,9 @@ class SizeType(click.ParamType):
     name = "HEIGHTxWIDTH"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        """Fails for anything else."""
+        """Fails for anything else, but a size that this made before: Click 8.0 converts a default twice."""
+        if isinstance(value, tuple):
+            return value
         height, _, width = str(value).partition("x")
         if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
             self.fail(f"{value!r} is no size; expected a height and a width, like 360x480", parameter, context)
