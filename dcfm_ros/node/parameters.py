@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
@@ -78,29 +77,40 @@ def _taken(parameter: Parameter, change: RosParameter) -> RosParameter:
     return RosParameter(change.name, RosParameter.Type.from_parameter_value(parameter.default), value)
 
 
-def strangers(node: Node) -> str:
+def strangers(node: Node, **options: Any) -> str:
     """A sentence about parameters that were given to `node` and that it does not have; empty where there are none.
 
-    ROS itself passes over them in silence. Those of `qos_overrides` are declared with their topics.
+    options: the keyword arguments that `node` was made with. ROS itself passes over such parameters in silence. Those
+    of `qos_overrides` are declared with their topics.
     """
-    names = [name for name in _given(node) if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
+    names = [
+        name for name in _given(node, options) if not node.has_parameter(name) and not name.startswith("qos_overrides.")
+    ]
     if not names:
         return ""
     return f"parameters that this node does not have are ignored: {', '.join(map(_with_nearest, sorted(names)))}"
 
 
-def _given(node: Node) -> Iterable[str]:
+class _Asked(Node):
+    """A node that has every parameter that it is given, in any form."""
+
+    def declare_parameters(self, namespace: str, parameters: Any, ignore_override: bool = False) -> Any:
+        any_form = ParameterDescriptor(dynamic_typing=True)
+        given: Any = [(name, value, any_form) for name, value, *_ in parameters]
+        return super().declare_parameters(namespace, given, ignore_override)
+
+
+def _given(node: Node, options: Mapping[str, Any]) -> Iterable[str]:
     """Return the names of all parameters that arguments and files give to a node of this name.
 
-    rclpy tells them of declared ones alone, so that another such node, which declares whatever it is given, is asked.
+    rclpy tells them of declared ones alone, so that another node is asked.
     """
-    asked = rclpy.create_node(
+    asked = _Asked(
         node.get_name(),
-        context=node.context,
-        namespace=node.get_namespace(),
         start_parameter_services=False,
         enable_rosout=False,
         automatically_declare_parameters_from_overrides=True,
+        **options,
     )
     try:
         return asked.get_parameters_by_prefix("")

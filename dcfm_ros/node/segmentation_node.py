@@ -72,7 +72,7 @@ class SegmentationNode(LifecycleNode):
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         guard_services(self, partial(self._log, "warning"))
         self.get_logger().info(f"dcfm_ros {__version__}")
-        if strange := strangers(self):
+        if strange := strangers(self, **kwargs):
             self.get_logger().warning(strange)
 
     def begin(self) -> bool:
