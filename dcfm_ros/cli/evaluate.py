@@ -158,7 +158,7 @@ def _show(runs: dict[str, Evaluation], mode: str, strays: Mapping[int, int]) -> 
     if first.sparse and mode != "full":
         console.print("Labels are sparse: each was met at every distance from the keyframe; mIoU is over all of these.")
     if first.without_predecessor and mode != "full":
-        console.print(f"{first.without_predecessor} of the labelled frames have no frame before them in time.")
+        console.print(f"Labelled frames without a frame before them in time: {first.without_predecessor}.")
     if strays:
         found = ", ".join(f"{label} in {pixels} pixels" for label, pixels in sorted(strays.items()))
         console.print(f"Labels that the data set should not have were ignored: {found}.")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
@@ -82,11 +83,29 @@ def strangers(node: Node) -> str:
 
     ROS itself passes over them in silence. Those of `qos_overrides` are declared with their topics.
     """
-    given = node._parameter_overrides  # rclpy has no public way to what was given and not declared
-    names = [name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
+    names = [name for name in _given(node) if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
     if not names:
         return ""
     return f"parameters that this node does not have are ignored: {', '.join(map(_with_nearest, sorted(names)))}"
+
+
+def _given(node: Node) -> Iterable[str]:
+    """Return the names of all parameters that arguments and files give to a node of this name.
+
+    rclpy tells them of declared ones alone, so that another such node, which declares whatever it is given, is asked.
+    """
+    asked = rclpy.create_node(
+        node.get_name(),
+        context=node.context,
+        namespace=node.get_namespace(),
+        start_parameter_services=False,
+        enable_rosout=False,
+        automatically_declare_parameters_from_overrides=True,
+    )
+    try:
+        return asked.get_parameters_by_prefix("")
+    finally:
+        asked.destroy_node()
 
 
 def _with_nearest(name: str) -> str:
