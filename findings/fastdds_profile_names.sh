@@ -7,9 +7,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE # the wheels set themselves up once per process tree, and two sorts are run here
+declare -A rclpy=([jazzy]=7.1.6 [kilted]=9.1.2)
 for distribution in jazzy kilted; do
   python3 -m venv "$folder/$distribution"
-  "$folder/$distribution/bin/pip" install --quiet "ros-$distribution-rclpy[fastrtps]"
+  "$folder/$distribution/bin/pip" install --quiet "ros-$distribution-rclpy[fastrtps]==${rclpy[$distribution]}"
 done
 cd "$folder"
 
