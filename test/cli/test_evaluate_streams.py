@@ -43,6 +43,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def called(called: Call) -> Call:
+    """`dcfm evaluate` by PyTorch, which has no graphs to make and compile: seconds for each network."""
+    return lambda command, *arguments: called(command, "--backend", "torch", *arguments)
+
+
+@pytest.fixture
 def scored(called: Call, drive: Path, weights: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def call(*arguments: str) -> dict[str, Any]:
         done = called(

@@ -30,8 +30,7 @@ def test_a_choice_of_the_node_is_an_option_of_the_command_line(command: str, nam
     row, option = ROWS[name], options_of(command)[name]
     assert option.opts == [f"--{name.replace('_', '-')}"]
     assert option.help == row.description
-    if name in OF_STREAM:
-        assert option.default == getattr(StreamOptions(), name)
+    assert option.default == (getattr(StreamOptions(), name) if name in OF_STREAM else row.default)
     if isinstance(option.type, (click.IntRange, click.FloatRange)):
         assert (option.type.min, option.type.max, option.default) == (row.minimum, row.maximum, row.default)
     if isinstance(option.type, click.Choice):
