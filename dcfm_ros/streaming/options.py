@@ -80,8 +80,8 @@ class StreamOptions:
         default=0,
         metadata={
             "description": (
-                "Number of frames after which an asynchronous keyframe comes into use, so that two runs agree. 0: "
-                "as soon as it is ready, which is for live use."
+                "Number of frames after which an asynchronous keyframe comes into use, so that two runs agree; in sync "
+                "it has no effect. 0: as soon as it is ready, which is for live use."
             ),
             "minimum": 0,
             "maximum": 1000,

@@ -204,3 +204,9 @@ def test_weights_that_cannot_be_read_are_no_reason_to_try_another_backend(tmp_pa
         create_backend(tmp_path / "text.safetensors")
     with pytest.raises(ExportError, match="expected a folder that `dcfm export` wrote"):
         create_backend(tmp_path)
+
+
+def test_every_backend_that_has_a_file_can_be_asked_for() -> None:
+    files = (Path(select.__file__).parent).glob("*_backend.py")
+    names = {path.name.removesuffix("_backend.py") for path in files}
+    assert names - {"graph"} == set(select.BACKENDS) - {"auto"}

@@ -94,6 +94,7 @@ def _create(name: str, weights: Weights, device: str, num_threads: int, precisio
         return OpenVinoBackend(weights, device, num_threads, precision)
     if name == "tensorrt":
         return _tensorrt(weights, device, precision)
+    assert name == "torch", name
     return _torch(weights, device, num_threads, precision)
 
 
