@@ -20,7 +20,7 @@ from launch_ros.event_handlers import OnStateTransition
 
 _CONFIG = Path(__file__).parent.parent / "config"
 
-# Fast DDS 2 reads the first name, Fast DDS 3 only the second, and some versions both.
+# The Fast DDS of Humble and Jazzy reads the first name alone; Kilted's both, and warns of the first.
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 # Arguments that go before the params file, as text; what is empty does not.

@@ -103,7 +103,7 @@ def _fast_dds(resources: Resources, camera: tuple[int, int], distribution: str) 
     where = f"of {profile.path}" if profile.path else "without a profile"
     older, newer = PROFILE_VARIABLES
     if profile.path and distribution in _FASTDDS_2 and not os.environ.get(older):
-        told = f"the Fast DDS of {distribution} does not read {newer}, and goes on without a profile"
+        told = f"the Fast DDS of {distribution} does not read {newer}, and uses its defaults"
         yield Line(SECTION, "DDS profile", "warning", told, f"export {older}={profile.path}")
         return
     if profile.path and distribution in _FASTDDS_3 and not os.environ.get(newer):

@@ -89,7 +89,7 @@ class RunState:
         factors = zip(self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True)
         for group, (rate, factor) in zip(self._optimizer.param_groups, factors, strict=True):
             group["lr"] = rate * factor(self._schedule.last_epoch)
-        log.info("going on from step %d of %s", self.step, path)
+        log.info("continuing from step %d of %s", self.step, path)
 
     def _check_finite(self, path: Path) -> None:
         for name, parameter in self._model.named_parameters():

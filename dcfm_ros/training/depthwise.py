@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import Function, once_differentiable
@@ -18,7 +19,11 @@ _WIDE = 5
 
 
 def quicken_depthwise(model: nn.Module) -> None:
-    """Let the depthwise convolutions of `model` that gain by it compute in bf16 with gradients in float32, in place."""
+    """Let the depthwise convolutions of `model` that gain by it compute some of their gradients in float32, in place.
+
+    It holds under autocast to bfloat16 on a CPU; without autocast they are as they were. Nothing else of the model
+    changes: neither its weights nor the dtypes of results and gradients.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and _gains(module):
             module.forward = partial(_convolve, module)  # type: ignore[method-assign]
@@ -30,6 +35,8 @@ def _gains(conv: nn.Conv2d) -> bool:
 
 
 def _convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    if not torch.is_autocast_enabled("cpu"):
+        return nn.Conv2d.forward(conv, x)
     result: Tensor = _Depthwise.apply(x, conv.weight, conv.stride, conv.padding)
     return result
 

@@ -62,5 +62,18 @@ def test_what_gains_nothing_is_left_alone() -> None:
 def test_the_first_layer_needs_no_gradient_of_its_input() -> None:
     conv = nn.Conv2d(8, 8, 5, stride=2, padding=2, groups=8, bias=False)
     quicken_depthwise(conv)
-    conv(torch.randn(1, 8, 9, 9)).float().sum().backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        result = conv(torch.randn(1, 8, 9, 9))
+    result.float().sum().backward()
     assert conv.weight.grad is not None and conv.weight.grad.isfinite().all()
+
+
+def test_without_autocast_and_in_a_copy_it_is_the_convolution_that_it_was() -> None:
+    plain = nn.Conv2d(8, 8, 5, stride=2, padding=2, groups=8, bias=False)
+    quick = copy.deepcopy(plain)
+    quicken_depthwise(quick)
+    x = torch.randn(1, 8, 9, 9)
+    torch.testing.assert_close(quick(x), plain(x), rtol=0, atol=0)
+    other = copy.deepcopy(quick)
+    nn.init.zeros_(other.weight)
+    assert not other(x).any() and quick(x).any()

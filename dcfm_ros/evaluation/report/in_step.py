@@ -86,7 +86,7 @@ def run_in_step(
             size = (sample.frame.height, sample.frame.width)
             for run in (full, *others.values()):
                 run.segmenter.warm_up(*size)
-        met = _FullFrame(number, sample, full.result_of(sample), live.result_of(sample.frame) if live else None)
+        met = _ComparedFrame(number, sample, full.result_of(sample), live.result_of(sample.frame) if live else None)
         full.note(met, met.full, met.full.total_ms)
         if met.live is not None:
             robots.note(met, met.live.result, met.live.latency_ms)
@@ -105,7 +105,7 @@ def run_in_step(
 
 
 @dataclass(frozen=True, eq=False)
-class _FullFrame:
+class _ComparedFrame:
     """A frame, the full network's result for it, and the robot's, where there is one."""
 
     number: int
@@ -129,7 +129,7 @@ class _Noted:
             self._shown_run.begin_stream()
         self._stream += 1
 
-    def note(self, met: _FullFrame, result: Segmentation, latency_ms: float) -> None:
+    def note(self, met: _ComparedFrame, result: Segmentation, latency_ms: float) -> None:
         """Record a frame's result."""
         against_full = Overlap.of(result.mask, met.full.mask, self._classes)
         label = met.sample.label
@@ -159,7 +159,7 @@ class _Run(_Noted):
     def __init__(self, segmenter: StreamSegmenter, classes: int, shown_run: _ShownRun | None) -> None:
         super().__init__(classes, shown_run)
         self.segmenter = segmenter
-        self._waiting: deque[_FullFrame] = deque()
+        self._waiting: deque[_ComparedFrame] = deque()
 
     def begin_stream(self) -> None:
         self._take(self.segmenter.flush())
@@ -169,7 +169,7 @@ class _Run(_Noted):
         (result,) = self.segmenter.push(sample.frame)
         return result
 
-    def push(self, met: _FullFrame) -> None:
+    def push(self, met: _ComparedFrame) -> None:
         self._waiting.append(met)
         self._take(self.segmenter.push(met.sample.frame))
 
@@ -195,7 +195,7 @@ class _ShownRun:
         for consistency in self.consistencies:
             consistency.begin_clip()
 
-    def take(self, record: FrameRecord, met: _FullFrame, mask: np.ndarray) -> None:
+    def take(self, record: FrameRecord, met: _ComparedFrame, mask: np.ndarray) -> None:
         full = met.full.mask
         self.worst.offer(record, met.sample, mask, full)
         if met.live is not None:
