@@ -58,7 +58,7 @@ def unknown_to_the_command_line(text: str) -> list[str]:
                 unknown.append(name)
                 continue
             command = import_module(f"dcfm_ros.cli.{name}").command
-            options = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+            options = {name for option in command.params for name in (*option.opts, *option.secondary_opts, "--help")}
             shown = re.findall(r"(?<=\s)-{1,2}[a-z][a-z-]*", arguments)
             unknown += [f"{name} {option}" for option in shown if option not in options]
     return unknown

@@ -34,7 +34,7 @@ def network_size(height: int, width: int, trained_size: Size, multiple: int) -> 
 
 
 def check_network_size(size: Size, multiple: int) -> None:
-    """Raises ValueError, with the nearest that fits, unless both sides of `size` are positive multiples of `multiple`."""
+    """Raises ValueError, with the nearest that fits, unless both sides are positive multiples of `multiple`."""
     fitting = tuple(_nearest_multiple(side, multiple) for side in size)
     if size != fitting:
         raise ValueError(
