@@ -33,6 +33,5 @@ def test_panels_show_topics_and_values_that_the_node_publishes(
         for topic, kind in topics().items():
             assert offered.get(topic) == [kind]
         timings = made.listen(DiagnosticArray, "/segmentation/timing")
-        made.send(made.picture(1))
-        timing = made.wait(lambda: timings, "timing")[0]
+        _, (timing,) = made.answered(lambda: made.picture(1), [timings])
     check_timing({pair.key: pair.value for pair in timing.status[0].values})
