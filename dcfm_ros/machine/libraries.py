@@ -27,8 +27,10 @@ _EXTRAS = {
 _NAMES = {"yaml": "pyyaml"}
 """By a module's name: what pip calls it, where that differs and no extra brings it."""
 
-_ROS = ("rclpy", "rosgraph_msgs", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces")
-_ROS += ("sensor_msgs", "std_msgs", "std_srvs")
+_ROS = (
+    *("rclpy", "rosgraph_msgs", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces"),
+    *("sensor_msgs", "std_msgs", "std_srvs"),
+)
 
 
 def how_to_install(module: str) -> str:
@@ -45,10 +47,9 @@ _WITHOUT_ROS = "source the setup.bash of ROS 2, or pip install 'dcfm_ros[ros]' w
 
 def why_not_loaded(error: ImportError) -> str:
     """Say which library what was started needs and could not load; empty where this package itself is at fault."""
-    name = error.name or ""
-    if name.partition(".")[0] == "dcfm_ros":
+    top = (error.name or "").partition(".")[0]
+    if top == "dcfm_ros":
         return ""
-    top = name.partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and top:
         return f"needs the Python module {top}, which is not installed: {how_to_install(top)}"
     return f"needs a library that cannot be loaded ({str(error).splitlines()[0]}): `dcfm doctor` says what to do"
