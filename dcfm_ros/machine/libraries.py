@@ -52,7 +52,8 @@ def why_not_loaded(error: ImportError) -> str:
         return ""
     if isinstance(error, ModuleNotFoundError) and top:
         return f"needs the Python module {top}, which is not installed: {how_to_install(top)}"
-    return f"needs a library that cannot be loaded ({str(error).splitlines()[0]}): `dcfm doctor` says what to do"
+    why = (str(error) or repr(error)).splitlines()[0]
+    return f"needs a library that cannot be loaded ({why}): `dcfm doctor` says what to do"
 
 
 def versions() -> dict[str, str]:
