@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import sys
@@ -108,6 +109,15 @@ def test_a_library_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path, mon
         "Error: `dcfm segment` needs a library that cannot be loaded (libGL.so.1: cannot open shared object file): "
         "`dcfm doctor` says what to do\n",
     )
+
+
+def test_the_extras_for_reports_bring_what_the_report_loads() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
+    brought = " ".join(setup["options.extras_require"][extra] for extra in ("torch", "opencv", "report"))
+    for package in ("torchmetrics", "accelerate", "tensorboard"):
+        loads = dcfm("report", "--help", without=package).returncode != 0
+        assert loads <= (package in brought), package
 
 
 def test_an_unknown_command_is_refused_by_name() -> None:
