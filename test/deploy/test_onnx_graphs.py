@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -31,10 +31,15 @@ CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes]
 class Network:
     graphs: dict[str, bytes]
     parts: Parts
+    sessions: dict[str, onnxruntime.InferenceSession] = field(default_factory=dict)
 
     def run(self, part: str, **inputs: torch.Tensor) -> list[np.ndarray]:
-        session = onnxruntime.InferenceSession(self.graphs[part], providers=["CPUExecutionProvider"])
-        return session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        if part not in self.sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            providers = ["CPUExecutionProvider"]
+            self.sessions[part] = onnxruntime.InferenceSession(self.graphs[part], options, providers=providers)
+        return self.sessions[part].run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
 
 
 def weighted(name: str) -> DCFM:
