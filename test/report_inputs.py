@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,27 @@ from dcfm_ros.model import load_weights, save_weights
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 SIZE = (64, 96)
-_STREET = StreetDrive(StreetConfig(seed=2, frames=300, height=SIZE[0], width=SIZE[1]))
 _AT_SPEED = 200
+
+
+@cache
+def _street() -> StreetDrive:
+    return StreetDrive(StreetConfig(seed=2, frames=300, height=SIZE[0], width=SIZE[1]))
+
+
+@cache
+def _rendered(number: int) -> tuple[np.ndarray, np.ndarray]:
+    frame, label = next(_street().labelled(_AT_SPEED + number))
+    return frame.pixels, label
 
 
 def picture(number: int) -> np.ndarray:
     """Of a street that is passed at speed: (64, 96, 3) RGB."""
-    return _STREET.frame(_AT_SPEED + number).pixels
+    return _rendered(number)[0].copy()
 
 
 def label(number: int) -> np.ndarray:
-    return _STREET.label(_AT_SPEED + number)
+    return _rendered(number)[1].copy()
 
 
 def write_folder(root: Path, frames: int, labelled: bool = True) -> Path:

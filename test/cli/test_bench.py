@@ -11,12 +11,12 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dcfm_ros.cli import bench_recording
 from dcfm_ros.cli.bench_network import Push, Pushes, arrivals, forth_and_back, published
-from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import DCFM, model_config, save_weights
 from dcfm_ros.streaming import Segmentation, StreamSegmenter
@@ -227,7 +227,7 @@ def test_a_camera_gives_each_frame_once_and_skips_what_is_late(monkeypatch: pyte
 
 
 def test_an_endless_drive_has_no_jump() -> None:
-    frames = list(StreetDrive(StreetConfig(frames=4, height=32, width=32)))
+    frames = [Frame(np.full((32, 32, 3), number, np.uint8), "rgb", number) for number in range(4)]
     played = [forth_and_back(frames, number, 10.0) for number in range(9)]
     places = [next(i for i, frame in enumerate(frames) if frame.pixels is shown.pixels) for shown in played]
     assert places == [0, 1, 2, 3, 2, 1, 0, 1, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -35,12 +36,17 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return files
 
 
+@cache
+def street() -> StreetDrive:
+    return StreetDrive(StreetConfig(seed=2, frames=300, height=SIZE[0], width=SIZE[1]))
+
+
 def drive(root: Path, labelled: Callable[[int], bool]) -> Path:
-    street = StreetDrive(StreetConfig(seed=2, frames=300, height=SIZE[0], width=SIZE[1]))
     for number in range(FRAMES):
-        write_pixels(root / "images" / f"{number:03d}.png", street.frame(200 + number).pixels)
+        frame, label = next(street().labelled(200 + number))
+        write_pixels(root / "images" / f"{number:03d}.png", frame.pixels)
         if labelled(number):
-            write_pixels(root / "labels" / f"{number:03d}.png", street.label(200 + number))
+            write_pixels(root / "labels" / f"{number:03d}.png", label)
     return root
 
 

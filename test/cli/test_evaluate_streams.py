@@ -26,9 +26,10 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("street")
     street = StreetDrive(StreetConfig(seed=2, frames=300, height=96, width=128))
     for number in range(FRAMES):
-        write_pixels(root / "images" / f"{number:03d}.png", street.frame(200 + number).pixels)
+        frame, label = next(street.labelled(200 + number))
+        write_pixels(root / "images" / f"{number:03d}.png", frame.pixels)
         if number % 4 == 3:
-            write_pixels(root / "labels" / f"{number:03d}.png", street.label(200 + number))
+            write_pixels(root / "labels" / f"{number:03d}.png", label)
     return root
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -33,11 +34,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def street(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of rendered frames."""
-    folder = tmp_path / "street"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("street")
     for index, frame in enumerate(StreetDrive(StreetConfig(seed=3, frames=4, height=128, width=160))):
         cv2.imwrite(str(folder / f"{index}.png"), frame.pixels[..., ::-1])
     return folder
@@ -106,13 +106,14 @@ def test_int8_is_calibrated_on_frames(called: Call, street: Path, tmp_path: Path
     for part in ("shallow", "common", "keyframe", "reused", "moved"):  # a stream runs the last three
         weights = ".onnx" if kind == "onnx" else ".bin"
         stored = (tmp_path / "out" / f"{part}{weights}").stat().st_size
-        assert stored < 0.7 * _float_size(part), part
+        assert stored < 0.7 * len(_floats()[part]), part
     assert "int8" in create_backend(tmp_path / "out").description
     assert exported.precision == "int8"
 
 
-def _float_size(part: str) -> int:
-    return len(onnx_graphs(load_weights(DEFAULT_WEIGHTS), (128, 160), joined=True)[part])
+@cache
+def _floats() -> dict[str, bytes]:
+    return onnx_graphs(load_weights(DEFAULT_WEIGHTS), (128, 160), joined=True)
 
 
 def test_what_is_too_far_from_torch_is_not_written(called: Call, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -31,10 +31,15 @@ CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes]
 class Network:
     graphs: dict[str, bytes]
     parts: Parts
+    sessions: dict[str, onnxruntime.InferenceSession] = field(default_factory=dict)
 
     def run(self, part: str, **inputs: torch.Tensor) -> list[np.ndarray]:
-        session = onnxruntime.InferenceSession(self.graphs[part], providers=["CPUExecutionProvider"])
-        return session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        if part not in self.sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            providers = ["CPUExecutionProvider"]
+            self.sessions[part] = onnxruntime.InferenceSession(self.graphs[part], options, providers=providers)
+        return self.sessions[part].run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
 
 
 def weighted(name: str) -> DCFM:
@@ -45,13 +50,13 @@ def weighted(name: str) -> DCFM:
     return model
 
 
-def graphs_of(model: DCFM, size: tuple[int, int] | None = None) -> dict[str, bytes]:
-    return onnx_graphs(model, size, IDS_SIZE, joined=True)
+def graphs_of(model: DCFM) -> dict[str, bytes]:
+    return onnx_graphs(model, None, IDS_SIZE, joined=True)
 
 
-def made(name: str, size: tuple[int, int] | None = None) -> Network:
+def made(name: str) -> Network:
     model = weighted(name)
-    return Network(graphs_of(model, size), inference_parts(model))
+    return Network(graphs_of(model), inference_parts(model))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +152,8 @@ def test_names_of_inputs_and_outputs(networks: dict[str, Network], name: str) ->
 
 @torch.inference_mode()
 def test_graphs_of_one_size_hold_it() -> None:
-    network = made("camvid_resnet18", (64, 96))
+    model = weighted("camvid_resnet18")
+    network = Network(onnx_graphs(model, (64, 96)), inference_parts(model))
     image, shallow, common = inputs_of(network.parts, (64, 96))
     assert_equal(network.run("common", shallow=shallow)[0], common)
     for part, tensor in (("shallow", image), ("common", shallow)):

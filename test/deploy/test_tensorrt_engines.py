@@ -6,6 +6,7 @@ import importlib
 import multiprocessing
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -230,9 +231,15 @@ def test_a_failing_report_ends_the_build_and_comes_out(
 # Precisions and sizes
 
 
+@cache
+def in_half(name: str) -> dict[str, bytes]:
+    """A network's graphs in float16, which no test changes."""
+    return onnx_graphs(create_model(name).half(), SIZE, ids_size=(70, 100))
+
+
 @every_version
 def test_the_graph_says_the_precision(build: Builds, double: ModuleType, graphs: dict[str, bytes]) -> None:
-    half = onnx_graphs(create_model("camvid_mitb0").half(), SIZE)
+    half = in_half("camvid_mitb0")
     for feature, given in ((double.float32, graphs), (double.float16, {name: half[name] for name in graphs})):
         made = build(given)
         types = {name: made["align"].get_tensor_dtype(name) for name in ("common", "grid", "aligned")}
@@ -283,7 +290,7 @@ def test_bytes_are_only_converted(build: Builds, engines: ModuleType) -> None:
 
 
 def test_what_the_graph_does_not_convert_is_refused(build: Builds, engines: ModuleType) -> None:
-    model = onnx.load_from_string(onnx_graphs(create_model("camvid_mitb0").half(), SIZE)["align"])
+    model = onnx.load_from_string(in_half("camvid_mitb0")["align"])
     (sampling,) = (node for node in model.graph.node if node.op_type == "GridSample")
     (cast,) = (node for node in model.graph.node if sampling.input[0] in node.output)
     sampling.input[0] = cast.input[0]
@@ -294,7 +301,7 @@ def test_what_the_graph_does_not_convert_is_refused(build: Builds, engines: Modu
 @every_version
 @pytest.mark.parametrize("name", ["camvid_lite0", "camvid_mitb0", "camvid_resnet18"])
 def test_tensorrt_has_all_that_the_networks_half_graphs_ask_for(name: str, build: Builds, double: ModuleType) -> None:
-    made = build(onnx_graphs(create_model(name).half(), SIZE, ids_size=(70, 100)))
+    made = build(in_half(name))
     assert list(made) == ["shallow", "common", "logits", "align", "change", "decide"]
 
 
