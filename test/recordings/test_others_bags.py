@@ -17,6 +17,7 @@ from foreign_bags import image_of, leave_in_wal, write_foxglove, write_mcap, wri
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.writer import IndexType
+from recording_types import MakeFrames
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import get_types_from_msg
 
@@ -26,7 +27,6 @@ from dcfm_ros.recordings.find import find_recordings
 from dcfm_ros.recordings.messages import read_messages
 from dcfm_ros.recordings.writers import BagWriter, VideoWriter
 
-MakeFrames = Callable[..., list[Frame]]
 Storage = Any
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 

@@ -131,6 +131,6 @@ class IExecutionContext:
             views[name][...] = result
 
 
-def _ort_type(session: onnxruntime.InferenceSession, name: str) -> type:
+def _ort_type(session: onnxruntime.InferenceSession, name: str) -> type[np.generic]:
     [of] = [value.type for value in session.get_inputs() if value.name == name]
     return {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}[of]

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -26,11 +27,11 @@ def without_dropout(config: ModelConfig) -> DCFM:
         if isinstance(module, nn.Dropout2d):
             module.p = 0.0
         if hasattr(module, "drop_path"):
-            module.drop_path = 0.0
+            vars(module)["drop_path"] = 0.0
     return model
 
 
-def losses_or_death(*args: object, **kwargs: object) -> Losses:
+def losses_or_death(*args: Any, **kwargs: Any) -> Losses:
     global calls
     calls += 1
     if calls == killed_in_step:
@@ -39,6 +40,6 @@ def losses_or_death(*args: object, **kwargs: object) -> Losses:
 
 
 if __name__ == "__main__":
-    network.DCFM = without_dropout
-    step.dcfm_losses = losses_or_death
+    vars(network)["DCFM"] = without_dropout
+    vars(step)["dcfm_losses"] = losses_or_death
     trainer.train(load_recipe(sys.argv[1], sys.argv[2:]))

@@ -116,7 +116,7 @@ class Rig:
         parameter = Parameter(name, value=value).to_parameter_msg()
         return self.call(SetParameters, "/segmentation/set_parameters", parameters=[parameter]).results[0]
 
-    def call(self, kind: type, service: str, **fields: Any) -> Any:
+    def call(self, kind: Any, service: str, **fields: Any) -> Any:
         """A service's answer."""
         client = self.robot.create_client(kind, service)
         self.wait(client.service_is_ready, service)
