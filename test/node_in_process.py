@@ -46,7 +46,7 @@ class Rig:
         self._stamp_ns = 1_000_000_000
         self._diagnostics = self.listen(DiagnosticArray, "/diagnostics")
 
-    def wait(self, condition: Callable[[], Any], what: str = "", timeout_s: float = 20) -> Any:
+    def wait(self, condition: Callable[..., Any], what: str = "", timeout_s: float = 20) -> Any:
         """What the condition came to; the test fails when it never holds."""
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):

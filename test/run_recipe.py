@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from dcfm_ros.model import DCFM, ModelConfig
+from dcfm_ros.model.backbones.mix_transformer import Block
 from dcfm_ros.training import network, step, trainer
 from dcfm_ros.training.losses import Losses, dcfm_losses
 from dcfm_ros.training.recipe import load_recipe
@@ -26,8 +27,8 @@ def without_dropout(config: ModelConfig) -> DCFM:
     for module in model.modules():
         if isinstance(module, nn.Dropout2d):
             module.p = 0.0
-        if hasattr(module, "drop_path"):
-            vars(module)["drop_path"] = 0.0
+        if isinstance(module, Block):
+            module.drop_path = 0.0
     return model
 
 

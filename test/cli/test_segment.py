@@ -74,7 +74,7 @@ def segmented(called: Call, weights: Path) -> Callable[..., CompletedProcess[str
     return call
 
 
-def engine(weights: Path, schedule: Schedule | None = None, **options: object) -> StreamSegmenter:
+def engine(weights: Path, schedule: Schedule | None = None, **options: Any) -> StreamSegmenter:
     """What `dcfm segment` and the node run."""
     backend = create_backend(str(weights), "torch", "cpu", 1)
     return StreamSegmenter(backend, StreamOptions(**options), schedule)
@@ -90,7 +90,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in csv.DictReader(file)]
 
 
-def bag_messages(path: Path) -> list[tuple[str, int, object]]:
+def bag_messages(path: Path) -> list[tuple[str, int, Any]]:
     with AnyReader([path]) as reader:
         return [(c.topic, ns, reader.deserialize(data, c.msgtype)) for c, ns, data in reader.messages()]
 
@@ -298,7 +298,7 @@ def test_files_are_finished_when_the_network_fails(
 ) -> None:
     push = StreamSegmenter.push
 
-    def failing(self: StreamSegmenter, frame: Frame, *arguments: object) -> object:
+    def failing(self: StreamSegmenter, frame: Frame, *arguments: Any) -> Any:
         if frame.stamp_ns == START_NS + 6 * STEP_NS:
             raise ValueError("the device is gone")
         return push(self, frame, *arguments)

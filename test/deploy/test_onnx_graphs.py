@@ -46,7 +46,7 @@ def weighted(name: str) -> DCFM:
     torch.manual_seed(4)
     model = create_model(name)
     with torch.no_grad():  # random weights give nearly equal logits: larger ones make clear winners
-        model.head[-1].weight.mul_(50)
+        model.head[-1].get_parameter("weight").mul_(50)
     return model
 
 
@@ -186,6 +186,7 @@ def test_graphs_in_float16_give_the_logits_of_float32(
     assert_agrees(half.run("logits", **inputs)[0], expected)
     exact = ReferenceEvaluator(onnx.load_from_string(half.graphs["logits"]))
     (found,) = exact.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    assert isinstance(found, np.ndarray)
     assert_agrees(found, expected)
 
 

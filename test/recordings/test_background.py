@@ -12,8 +12,8 @@ from dcfm_ros.recordings.background import Behind, read_ahead
 
 
 def test_items_come_in_order_and_no_more_than_the_depth_ahead() -> None:
-    made = []
-    taken = []
+    made: list[int] = []
+    taken: list[int] = []
 
     def items() -> Iterator[int]:
         for number in range(20):
@@ -51,7 +51,7 @@ def test_an_error_is_raised_in_its_place() -> None:
 
 
 def test_closing_ends_the_reading() -> None:
-    made = []
+    made: list[int] = []
 
     def items() -> Iterator[int]:
         for number in range(1000):
@@ -66,8 +66,8 @@ def test_closing_ends_the_reading() -> None:
 
 
 def test_work_is_done_in_order_by_the_end() -> None:
-    done = []
-    behind = Behind(done.append, depth=2)
+    done: list[int] = []
+    behind: Behind[int] = Behind(done.append, depth=2)
     for number in range(50):
         behind.put(number)
     behind.finish()
@@ -77,7 +77,7 @@ def test_work_is_done_in_order_by_the_end() -> None:
 def test_putting_waits_while_too_much_is_undone() -> None:
     may_work = threading.Event()
     put = []
-    behind = Behind(lambda item: may_work.wait(20), depth=2)
+    behind: Behind[int] = Behind(lambda item: may_work.wait(20), depth=2)
 
     def fill() -> None:
         for number in range(4):

@@ -69,7 +69,9 @@ def write_mcap(
 
 def chunks(path: Path) -> list[int]:
     with path.open("rb") as file:
-        return sorted(index.chunk_start_offset for index in make_reader(file).get_summary().chunk_indexes)
+        summary = make_reader(file).get_summary()
+        assert summary is not None
+        return sorted(index.chunk_start_offset for index in summary.chunk_indexes)
 
 
 def damage(path: Path, at: int, content: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +41,8 @@ def test_mask_is_replaced(tmp_path: Path) -> None:
     for value in (1, 2):
         path = writer.write(7, np.full((3, 3), value, np.uint8))
     assert names_in(tmp_path) == ["000007.png"]
-    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).max() == 2
+    written = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert written is not None and written.max() == 2
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_bag_holds_standard_messages(tmp_path: Path, order: ChannelOrder, channe
         bag.write(Frame(strided, order, 1_500_000_000, "whatever it was"))
     with AnyReader([tmp_path / "bag"]) as reader:
         ((connection, received_ns, raw),) = list(reader.messages())
-        message = reader.deserialize(raw, connection.msgtype)
+        message: Any = reader.deserialize(raw, connection.msgtype)
     assert (connection.topic, received_ns, message.encoding) == ("/cam", 1_500_000_000, encoding)
     assert (message.header.frame_id, message.header.stamp.sec, message.header.stamp.nanosec) == (
         "front",

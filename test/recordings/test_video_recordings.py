@@ -38,9 +38,9 @@ class Capture:
 class OpenCV:
     """The module `cv2` as `videos` sees it, whose captures give `answers`."""
 
-    def __init__(self, answers: dict[int, float] = ()) -> None:
-        self.answers = dict(answers)
-        self.read = []
+    def __init__(self, answers: dict[int, float] | None = None) -> None:
+        self.answers = answers or {}
+        self.read: list[int] = []
 
     def VideoCapture(self, path: str) -> Capture:
         return Capture(path, self.answers, self.read)
