@@ -88,7 +88,8 @@ def test_whole_frames_in_one_graph_are_their_parts(
     frame, frames_own = image.flip(2).contiguous(), network.parts.shallow(image.flip(2))
     [reused] = network.run("reused", image=frame, common=common)
     assert_equal(reused, network.parts.logits(common, frames_own))
-    grid = 0.9 * torch.from_numpy(Motion(None).grid(tuple(common.shape[2:])))[None]  # type: ignore[arg-type]
+    height, width = common.shape[2:]
+    grid = 0.9 * torch.from_numpy(Motion(None).grid((height, width)))[None]
     [moved] = network.run("moved", image=frame, common=common, grid=grid)
     assert_equal(moved, network.parts.logits(network.parts.align(common, grid), frames_own))
 

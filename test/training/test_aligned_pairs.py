@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -254,9 +255,9 @@ def test_places_stay_exact_in_bfloat16() -> None:
 def test_a_recipe_that_aligns_trains_on_grids(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     grids: list[torch.Tensor] = []
 
-    def remembered(*args: object, **kwargs: torch.Tensor) -> Losses:
+    def remembered(*args: Any, **kwargs: Any) -> Losses:
         grids.append(kwargs["grids"])
-        return dcfm_losses(*args, **kwargs)  # type: ignore[arg-type]
+        return dcfm_losses(*args, **kwargs)
 
     monkeypatch.setattr(step, "dcfm_losses", remembered)
     grids_between(texture(), moved(texture(), 8, 0), (4, 4))  # OpenCV has threads now, which no worker has

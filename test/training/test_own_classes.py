@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,8 +45,8 @@ def farm(tmp_path: Path) -> Path:
     return root
 
 
-def recipe_of(root: Path, sources: Sequence[SourceRecipe], **values: object) -> Recipe:
-    return Recipe(tuple(sources), "camvid_mitb0", data_root=str(root), **values)  # type: ignore[arg-type]
+def recipe_of(root: Path, sources: Sequence[SourceRecipe], **values: Any) -> Recipe:
+    return Recipe(tuple(sources), "camvid_mitb0", data_root=str(root), **values)
 
 
 def test_weights_of_a_folder_know_its_classes(
