@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ _FOLDERS = ("docs", "dcfm_ros", "config", "test", ".github")
 PAGES = sorted([*ROOT.glob("*.md"), *(path for folder in _FOLDERS for path in (ROOT / folder).rglob("*.md"))])
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"```.*?```|^(?: {4}|\t).*?$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+
+
+_COMMAND = re.compile(r"\bdcfm ([a-z]+)((?: (?!#)[^`|#]*)?)")
 
 
 def links_of(text: str) -> Iterator[str]:
@@ -43,6 +47,21 @@ def broken_links(page: Path) -> list[str]:
         if not target.exists() or (anchor and anchor not in anchors_of(target.read_text())):
             broken.append(link)
     return broken
+
+
+def unknown_to_the_command_line(text: str) -> list[str]:
+    """Commands of `dcfm` that code in a page shows, with their options, as far as there are none such."""
+    unknown = []
+    for code in _CODE.findall(text.replace("\\\n", " ")):
+        for name, arguments in _COMMAND.findall(code):
+            if name not in COMMANDS:
+                unknown.append(name)
+                continue
+            command = import_module(f"dcfm_ros.cli.{name}").command
+            options = {name for option in command.params for name in (*option.opts, *option.secondary_opts, "--help")}
+            shown = re.findall(r"(?<=\s)-{1,2}[a-z][a-z-]*", arguments)
+            unknown += [f"{name} {option}" for option in shown if option not in options]
+    return unknown
 
 
 def test_there_are_pages_with_links() -> None:
@@ -88,3 +107,22 @@ def test_the_citation_has_the_packages_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == __version__
     assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:2403.02689"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_a_page_shows_has_its_options(page: Path) -> None:
+    if page.name != "CHANGELOG.md":  # it tells of options that were
+        assert not unknown_to_the_command_line(page.read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("    dcfm segment drive --output out   # masks", []),
+        ("`dcfm evaluate mine --size 3`", ["evaluate --size"]),
+        ("```\ndcfm bench \\\n    --streams 6 --quick\n```", ["bench --quick"]),
+        ("`dcfm paint`", ["paint"]),
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(text: str, unknown: list[str]) -> None:
+    assert unknown_to_the_command_line(text) == unknown

@@ -18,5 +18,5 @@ class SizeType(click.ParamType):
             return value
         height, _, width = str(value).partition("x")
         if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-            self.fail(f"{value!r} is no size; expected a height and a width, like 360x480", parameter, context)
+            self.fail(f"{value!r} is no size; expected a height and a width, like 384x480", parameter, context)
         return int(height), int(width)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcfm_ros.deploy.parts import inference_parts, joined_parts
+from dcfm_ros.imaging.geometry import check_network_size
 from dcfm_ros.model import DCFM
 from dcfm_ros.model.backbones.resnet import PyramidPooling
 from dcfm_ros.model.catalogue import Size
@@ -44,9 +45,8 @@ def onnx_graphs(
     size: the network's input; None leaves height and width open. opset: of ONNX.
     Raises ValueError for a size that is no multiple of the network's.
     """
-    multiple = model.config.size_multiple
-    if size is not None and (min(size) < multiple or any(side % multiple for side in size)):
-        raise ValueError(f"size is {size}; expected positive multiples of {multiple}")
+    if size is not None:
+        check_network_size(size, model.config.size_multiple)
     parts = inference_parts(_exportable(model))
     parts.shallow.to(next(model.parameters()).dtype)  # its constants are made in float32
     with torch.inference_mode():

@@ -149,8 +149,8 @@ class StreamOptions:
         default=None,
         metadata={
             "description": (
-                "Height and width of the network's input, multiples of 8 (MiT: 32). By default it has the image's "
-                "aspect and as many pixels as the weights were trained at."
+                "Height and width of the network's input, multiples of 32 (networks on ResNet: of 8). By default it "
+                "has the image's aspect and as many pixels as the weights were trained at."
             ),
             "minimum": 0,
             "maximum": 8192,

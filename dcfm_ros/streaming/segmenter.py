@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.imaging.geometry import network_size, resize_to_network
+from dcfm_ros.imaging.geometry import check_network_size, network_size, resize_to_network
 from dcfm_ros.imaging.labels import labels_for
 from dcfm_ros.imaging.motion import Motion, small_grey
 from dcfm_ros.streaming.backends.base import Backend
@@ -78,7 +78,8 @@ class StreamSegmenter:
         config = backend.config
         if options.keyframe_mode == "async" and options.mode != "causal":
             raise ValueError(f"keyframe_mode is 'async' in mode {options.mode!r}; expected mode 'causal'")
-        check_input_size(options.input_size, config.size_multiple)
+        if options.input_size is not None:
+            check_network_size(options.input_size, config.size_multiple)
         self.labels = labels_for(config.num_classes, config.label_set, config.class_names, config.palette)
         self.backend = backend
         self.options = options
@@ -296,12 +297,6 @@ class StreamSegmenter:
         with timed(waiting.stage_ms, "align"):
             size = self.network_size(waiting.frame.height, waiting.frame.width)
             return align(self.backend, keyframe.common, motion, size)
-
-
-def check_input_size(size: tuple[int, int] | None, multiple: int) -> None:
-    """Raises ValueError unless the sides are positive multiples of `multiple`, or there is no size."""
-    if size is not None and (min(size) < multiple or any(side % multiple for side in size)):
-        raise ValueError(f"input_size is {size}; expected positive multiples of {multiple}")
 
 
 def _seconds(earlier_ns: int, later_ns: int) -> float:

@@ -42,12 +42,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _a_short_drive_at_the_cameras_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not hundreds of frames for each figure: how large the figures are is not asked here."""
-    monkeypatch.setattr("dcfm_ros.cli.bench_network.PACED_FRAMES", 12)
-
-
 def test_each_backend_has_a_row_beside_the_plain_network(called: Call, tmp_path: Path, weights: Path) -> None:
     file = tmp_path / "figures" / "bench.json"
     asked = ("--backend", "torch", "--backend", "openvino", "--precision", "fp32", "--streams", "2", "--seconds", "1")

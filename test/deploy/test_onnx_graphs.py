@@ -50,13 +50,13 @@ def weighted(name: str) -> DCFM:
     return model
 
 
-def graphs_of(model: DCFM, size: tuple[int, int] | None = None) -> dict[str, bytes]:
-    return onnx_graphs(model, size, IDS_SIZE, joined=True)
+def graphs_of(model: DCFM) -> dict[str, bytes]:
+    return onnx_graphs(model, None, IDS_SIZE, joined=True)
 
 
-def made(name: str, size: tuple[int, int] | None = None) -> Network:
+def made(name: str) -> Network:
     model = weighted(name)
-    return Network(graphs_of(model, size), inference_parts(model))
+    return Network(graphs_of(model), inference_parts(model))
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,8 @@ def test_names_of_inputs_and_outputs(networks: dict[str, Network], name: str) ->
 
 @torch.inference_mode()
 def test_graphs_of_one_size_hold_it() -> None:
-    network = made("camvid_resnet18", (64, 96))
+    model = weighted("camvid_resnet18")
+    network = Network(onnx_graphs(model, (64, 96)), inference_parts(model))
     image, shallow, common = inputs_of(network.parts, (64, 96))
     assert_equal(network.run("common", shallow=shallow)[0], common)
     for part, tensor in (("shallow", image), ("common", shallow)):

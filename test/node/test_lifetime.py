@@ -57,7 +57,7 @@ def check_an_answer(camera: Camera) -> None:
         ("keyframe_interval:=0", "keyframe_interval is 0; expected 1 to 1000"),
         ("mode:=sideways", "mode is 'sideways'; expected one of causal, full"),
         ("device:=cuda:7", "cuda:7"),
-        ("input_size:=[61, 96]", "(61, 96); expected positive multiples of 32"),
+        ("input_size:=[61, 96]", "input_size is 61x96; expected positive multiples of 32, such as 64x96"),
         ("keyframe_interval:=often", "keyframe_interval"),
     ],
     ids=["weights", "range", "choice", "device", "size", "type"],

@@ -291,6 +291,11 @@ def test_the_network_gets_the_frame_at_the_trained_pixel_count_or_the_size_asked
     assert backend.sizes == [(360, 480, 3), (16, 64, 3)]
 
 
+def test_a_refused_input_size_comes_with_one_that_fits() -> None:
+    with pytest.raises(ValueError, match="input_size is 61x90; expected positive multiples of 8, such as 64x88 "):
+        stream_of(FakeBackend(), input_size=(61, 90))
+
+
 @pytest.mark.parametrize("size", [(0, 8), (4, 8), (-8, 8), (12, 16), (16, 12)])
 def test_an_impossible_input_size_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"input_size is .*; expected (positive multiples of 8|0 to 8192)"):

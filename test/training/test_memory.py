@@ -13,7 +13,7 @@ torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def faults():
-    for _ in range(5):
+    for _ in range(20):
         torch.ones(16_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 before = faults()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dcfm_ros.deploy.exported import is_exported, read_exported
+from dcfm_ros.imaging.geometry import check_network_size
 from dcfm_ros.machine.libraries import how_to_install
 from dcfm_ros.model.catalogue import ModelConfig, Size
 from dcfm_ros.streaming.backends.base import PRECISIONS, BackendError
@@ -34,8 +35,10 @@ class Graphs:
                 f"the network's input is {size[0]}x{size[1]}, but its graphs were exported for another size; set "
                 f"input_size to [{self.size[0]}, {self.size[1]}]"
             )
-        if any(side % self.config.size_multiple for side in size):
-            raise BackendError(f"the network's input is {size}; expected multiples of {self.config.size_multiple}")
+        try:
+            check_network_size(size, self.config.size_multiple)
+        except ValueError as error:
+            raise BackendError(str(error)) from None
 
 
 def load_graphs(weights: str | os.PathLike[str], kinds: tuple[str, ...], half: bool = False) -> Graphs:
