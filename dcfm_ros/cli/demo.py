@@ -12,11 +12,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+# What the demo starts imports it: what lacks is told before anything is rendered.
+import dcfm_ros.node.segmentation_node  # noqa: F401
 from dcfm_ros.cli.options import stream_option
 from dcfm_ros.cli.passes import PassError, PassInput, PassResult, run_pass
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.recordings.writers import BagWriter, MaskWriter
+from dcfm_ros.streaming.backends.select import check_weights
 
 FULL_NETWORK_FRAMES = 60
 """How many frames the full network is timed on: enough for a median, and it is the slow pass."""
@@ -49,6 +52,7 @@ def command(
 
     Leaves OUTPUT/overlay.mp4, OUTPUT/masks/000000.png (class ids, one for every frame) and OUTPUT/timing.csv.
     """
+    check_weights(weights or "")
     _empty(output)
     path = source or _render(output / "drive", output / "drive_labels", seed, frames)
     with open_recording(path, topic) as recording:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from dcfm_ros import __version__
-from dcfm_ros.machine.libraries import how_to_install
+from dcfm_ros.machine.libraries import why_not_loaded
 from dcfm_ros.processes import end_with_parent
 
 COMMANDS = {
@@ -39,17 +39,14 @@ class _LazyGroup(click.Group):
             return None
         try:
             return importlib.import_module(f"dcfm_ros.cli.{name}").command
-        except ModuleNotFoundError as error:
-            raise click.ClickException(_missing(f"`dcfm {name}`", error)) from error
+        except ImportError as error:
+            if not (why := why_not_loaded(error)):
+                raise
+            raise click.ClickException(f"`dcfm {name}` {why}") from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-
-
-def _missing(what: str, error: ModuleNotFoundError) -> str:
-    module = (error.name or "").partition(".")[0]
-    return f"{what} needs the Python module {module}, which is not installed: {how_to_install(module)}"
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,10 +60,10 @@ def main() -> None:
     end_with_parent()
     try:
         _dcfm.main(prog_name="dcfm")
-    except ModuleNotFoundError as error:  # one that a command imports only where it has to
-        if (error.name or "dcfm_ros").startswith("dcfm_ros"):
+    except ImportError as error:  # of what a command imports only where it has to
+        if not (why := why_not_loaded(error)):
             raise
-        click.echo(f"dcfm: {_missing('this', error)}", err=True)
+        click.echo(f"dcfm: this {why}", err=True)
         sys.exit(1)
     except (ValueError, OSError) as error:
         click.echo(f"dcfm: {error}", err=True)

@@ -104,9 +104,10 @@ def command(
     """Segment INPUT (a bag, a video, a folder of images) as the node would, and lose no frame.
 
     Leaves OUTPUT/masks/000000.png (class ids), OUTPUT/overlay.mp4, OUTPUT/bag (a rosbag2 with the node's topics
-    /segmentation/mask, color, timing and labels, at the images' stamps), OUTPUT/frames.csv, labels.json and run.json.
-    Of a damaged INPUT everything that can be read is read, and the losses are listed at the end. After Ctrl-C the files
-    hold what was done so far; --resume then keeps the masks, and writes the overlay and the bag again from them.
+    /segmentation/mask, color, overlay/compressed, timing and labels, at the images' stamps), OUTPUT/frames.csv,
+    labels.json and run.json. Of a damaged INPUT everything that can be read is read, and the losses are listed at the
+    end. After Ctrl-C the files hold what was done so far; --resume then keeps the masks, and writes the overlay and the
+    bag again from them.
 
     With --jobs or --ray, INPUT is a folder that holds recordings at any depth, and each leaves all this in a folder of
     its own in OUTPUT. A second run passes over those that are done and continues with the others. Each job gets its

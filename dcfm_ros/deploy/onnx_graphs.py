@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcfm_ros.deploy.parts import inference_parts, joined_parts
-from dcfm_ros.imaging.geometry import check_network_size
 from dcfm_ros.model import DCFM
 from dcfm_ros.model.backbones.resnet import PyramidPooling
 from dcfm_ros.model.catalogue import Size
@@ -46,7 +45,7 @@ def onnx_graphs(
     Raises ValueError for a size that is no multiple of the network's.
     """
     if size is not None:
-        check_network_size(size, model.config.size_multiple)
+        model.config.check_input_size(size)
     parts = inference_parts(_exportable(model))
     parts.shallow.to(next(model.parameters()).dtype)  # its constants are made in float32
     with torch.inference_mode():

@@ -29,7 +29,8 @@ def quantised(graphs: Mapping[str, bytes], clips: Sequence[Clip], signed: bool) 
     What is scaled is what comes behind an activation, never before: ReLU6 lets 0 to 6 through of a convolution that may
     give a hundred, of which 256 levels would leave a handful (measured: a mIoU point, and one pixel in twenty).
     Convolutions that give a graph's own outputs stay in floating point: 256 levels are few to decide by. So does all
-    that moves features.
+    that moves features. Weights that a CPU runs have 7 bits: one without VNNI (before Cascade Lake, Zen 4, Alder Lake)
+    sums products in pairs in 16 bits, and with weights of 8 bits cuts off what goes over.
 
     graphs: as `deploy.onnx_graphs` gives them, in float32, or in float16 and HALF_INT8_OPSET; scales are then float16,
     as is what lies between int8 layers. clips: what is seen in use; activations are scaled to the range seen in them,
@@ -86,6 +87,7 @@ def _quantised(graph: bytes, seen: list[Feeds], signed: bool) -> bytes:
             op_types_to_quantize=_WEIGHTED if signed else [*_WEIGHTED, *_ACTIVATIONS],
             nodes_to_exclude=_convolutions_giving_outputs(prepared),
             per_channel=True,
+            reduce_range=not signed,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             extra_options={

@@ -33,16 +33,6 @@ def network_size(height: int, width: int, trained_size: Size, multiple: int) -> 
     return _nearest_multiple(height * scale, multiple), _nearest_multiple(width * scale, multiple)
 
 
-def check_network_size(size: Size, multiple: int) -> None:
-    """Raises ValueError, with the nearest that fits, unless both sides are positive multiples of `multiple`."""
-    fitting = tuple(_nearest_multiple(side, multiple) for side in size)
-    if size != fitting:
-        raise ValueError(
-            f"input_size is {size[0]}x{size[1]}; expected positive multiples of {multiple}, "
-            f"such as {fitting[0]}x{fitting[1]} (height x width)"
-        )
-
-
 def resize_to_network(frame: Frame, size: Size) -> np.ndarray:
     """The frame at `size` (height, width), as (height, width, 3) uint8 RGB, contiguous.
 

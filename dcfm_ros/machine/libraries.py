@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 
 _DISTRIBUTIONS = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy")
@@ -20,15 +21,39 @@ _EXTRAS = {
     "plotly": "report",
     "google": "foxglove",
     "ray": "ray",
-    "rclpy": "ros",
 }
 """By a module's name: the extra of this package that brings it; see setup.cfg."""
 
+_NAMES = {"yaml": "pyyaml"}
+"""By a module's name: what pip calls it, where that differs and no extra brings it."""
+
+_ROS = (
+    *("rclpy", "rosgraph_msgs", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces"),
+    *("sensor_msgs", "std_msgs", "std_srvs"),
+)
+
 
 def how_to_install(module: str) -> str:
-    """Return the command that brings a module, which may be dotted, as pip takes it."""
+    """Return the command that brings a module, which may be dotted."""
     top = module.partition(".")[0]
-    return f"pip install 'dcfm_ros[{_EXTRAS[top]}]'" if top in _EXTRAS else f"pip install {top}"
+    if top in _ROS:
+        distribution = os.environ.get("ROS_DISTRO")
+        return f"apt install ros-{distribution}-{top.replace('_', '-')}" if distribution else _WITHOUT_ROS
+    return f"pip install 'dcfm_ros[{_EXTRAS[top]}]'" if top in _EXTRAS else f"pip install {_NAMES.get(top, top)}"
+
+
+_WITHOUT_ROS = "source the setup.bash of ROS 2, or pip install 'dcfm_ros[ros]' where there is none"
+
+
+def why_not_loaded(error: ImportError) -> str:
+    """Say which library what was started needs and could not load; empty where this package itself is at fault."""
+    top = (error.name or "").partition(".")[0]
+    if top == "dcfm_ros":
+        return ""
+    if isinstance(error, ModuleNotFoundError) and top:
+        return f"needs the Python module {top}, which is not installed: {how_to_install(top)}"
+    why = (str(error) or repr(error)).splitlines()[0]
+    return f"needs a library that cannot be loaded ({why}): `dcfm doctor` says what to do"
 
 
 def versions() -> dict[str, str]:

@@ -97,6 +97,16 @@ class ModelConfig:
         """Sides of the network's input are multiples of this: 8 for PSPNet, 32 for the others."""
         return 8 if self.backbone.startswith("resnet") else 32
 
+    def check_input_size(self, size: tuple[int, int]) -> None:
+        """Raises ValueError, with the nearest that fits, unless (height, width) are multiples of `size_multiple`."""
+        multiple = self.size_multiple
+        height, width = (max(multiple, (side + multiple // 2) // multiple * multiple) for side in size)
+        if size != (height, width):
+            raise ValueError(
+                f"input_size is {size[0]}x{size[1]}; expected positive multiples of {multiple}, "
+                f"such as {height}x{width} (height x width)"
+            )
+
     @property
     def common_stride(self) -> int:
         """Pixels of the network's input for each place of F_co's grid: 4 for SegFormer, 8 for the others."""

@@ -145,13 +145,17 @@ class Player(Node):
         others = sorted(
             topic
             for topic, types in self.get_topic_names_and_types()
-            if "sensor_msgs/msg/Image" in types and self._is_listened_to(topic)
+            if "sensor_msgs/msg/Image" in types and self._waits_for_images(topic)
         )
-        where = f"images are taken on {', '.join(others)}: --remap {others[0]}" if others else "no node takes images"
+        where = (
+            f"images are taken on {', '.join(others)}: --remap {others[0]}" if others else "no node takes images yet"
+        )
         return f"{missing or f'nobody listens to {image}'}; {where}"
 
-    def _is_listened_to(self, topic: str) -> bool:
-        return any(taker.node_name != self.get_name() for taker in self.get_subscriptions_info_by_topic(topic))
+    def _waits_for_images(self, topic: str) -> bool:
+        """Whether another node listens and nobody sends: masks and overlays that somebody looks at are sent already."""
+        takers = self.get_subscriptions_info_by_topic(topic)
+        return self.count_publishers(topic) == 0 and any(taker.node_name != self.get_name() for taker in takers)
 
     def _is_taken_reliably(self) -> bool:
         takers = self.get_subscriptions_info_by_topic(self._image.topic_name)

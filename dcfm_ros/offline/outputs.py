@@ -10,6 +10,7 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
+from dcfm_ros.imaging.compressed import encode_jpeg
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.imaging.overlay import colorize, overlay
@@ -21,6 +22,7 @@ Kind = Literal["masks", "overlay", "bag", "csv"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _NODE = "/segmentation"
+_JPEG_QUALITY = 90  # as the node's, unless it is told otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,7 @@ class _Bag:
         self._bag = MessageBag(self._hidden / path.name, "mcap", compress=True)
         for name in ("mask", "color"):
             self._bag.add_topic(f"{_NODE}/{name}", "sensor_msgs/msg/Image")
+        self._bag.add_topic(f"{_NODE}/overlay/compressed", "sensor_msgs/msg/CompressedImage")
         self._bag.add_topic(f"{_NODE}/timing", "diagnostic_msgs/msg/DiagnosticArray")
         self._bag.add_topic(f"{_NODE}/labels", "std_msgs/msg/String", latched=True)
         self._is_empty = True
@@ -127,6 +130,8 @@ class _Bag:
             self._is_empty = False
         self._bag.write_image(f"{_NODE}/mask", stamp_ns, frame_id, item.mask, "mono")
         self._bag.write_image(f"{_NODE}/color", stamp_ns, frame_id, colorize(item.mask, self._labels), "rgb")
+        jpeg = encode_jpeg(overlay(item.frame, item.mask, self._labels), _JPEG_QUALITY)
+        self._bag.write_jpeg(f"{_NODE}/overlay/compressed", stamp_ns, frame_id, jpeg)
         texts = timing_texts(item.timing)
         self._bag.write_status(f"{_NODE}/timing", stamp_ns, frame_id, "timing", item.timing.reason, texts)
 

@@ -84,6 +84,16 @@ class MessageBag:
         )
         self._write(topic, stamp_ns, message)
 
+    def write_jpeg(self, topic: str, stamp_ns: int, frame_id: str, data: bytes) -> None:
+        """A sensor_msgs/msg/CompressedImage of a JPEG of an RGB picture, named as image_transport names it."""
+        message = self._made(
+            "sensor_msgs/msg/CompressedImage",
+            header=self._header(stamp_ns, frame_id),
+            format="rgb8; jpeg compressed bgr8",
+            data=np.frombuffer(data, np.uint8),
+        )
+        self._write(topic, stamp_ns, message)
+
     def write_status(
         self, topic: str, stamp_ns: int, frame_id: str, name: str, text: str, values: Mapping[str, str]
     ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.imaging.geometry import check_network_size, network_size, resize_to_network
+from dcfm_ros.imaging.geometry import network_size, resize_to_network
 from dcfm_ros.imaging.labels import labels_for
 from dcfm_ros.imaging.motion import Motion, small_grey
 from dcfm_ros.streaming.backends.base import Backend
@@ -79,7 +79,7 @@ class StreamSegmenter:
         if options.keyframe_mode == "async" and options.mode != "causal":
             raise ValueError(f"keyframe_mode is 'async' in mode {options.mode!r}; expected mode 'causal'")
         if options.input_size is not None:
-            check_network_size(options.input_size, config.size_multiple)
+            config.check_input_size(options.input_size)
         self.labels = labels_for(config.num_classes, config.label_set, config.class_names, config.palette)
         self.backend = backend
         self.options = options

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,6 +74,50 @@ def test_a_command_whose_package_is_missing_says_which() -> None:
         in done.stderr
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["segmentation_node", "segmentation_player", "segmentation_recorder"])
+def test_an_executable_without_ros_says_so_in_one_line(name: str) -> None:
+    script = (
+        f"import sys; sys.modules['rclpy'] = None; from dcfm_ros.node.start import {name} as main; sys.exit(main())"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "ROS_DISTRO"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"{name} needs the Python module rclpy, which is not installed: source the setup.bash of ROS 2, or "
+        "pip install 'dcfm_ros[ros]' where there is none\n",
+    )
+
+
+@pytest.mark.parametrize("package", ["rclpy", "torch"])
+def test_the_demo_says_what_lacks_before_it_renders_anything(tmp_path: Path, package: str) -> None:
+    done = dcfm("demo", "--output", str(tmp_path / "out"), without=package)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert (
+        f"needs {'the Python module rclpy' if package == 'rclpy' else package}, which is not installed" in done.stderr
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_library_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = dcfm("segment", "drive.mp4", "--output", "out")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: `dcfm segment` needs a library that cannot be loaded (libGL.so.1: cannot open shared object file): "
+        "`dcfm doctor` says what to do\n",
+    )
+
+
+def test_the_extras_for_reports_bring_what_the_report_loads() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
+    brought = " ".join(setup["options.extras_require"][extra] for extra in ("torch", "opencv", "report"))
+    for package in ("torchmetrics", "accelerate", "tensorboard"):
+        loads = dcfm("report", "--help", without=package).returncode != 0
+        assert loads <= (package in brought), package
 
 
 def test_an_unknown_command_is_refused_by_name() -> None:

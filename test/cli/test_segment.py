@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import cv2
+import foxglove_layout
 import numpy as np
 import pytest
 import torch
@@ -18,9 +19,10 @@ from interrupting import interrupt_at
 from moving_pictures import moved, texture
 from rosbags.highlevel import AnyReader
 
+from dcfm_ros.imaging.compressed import encode_jpeg
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import CAMVID, LabelSet
-from dcfm_ros.imaging.overlay import colorize
+from dcfm_ros.imaging.overlay import colorize, overlay
 from dcfm_ros.model import DCFM, model_config, save_weights
 from dcfm_ros.recordings import open_recording
 from dcfm_ros.recordings.message_bag import MessageBag
@@ -143,6 +145,7 @@ def test_the_bag_holds_the_nodes_topics_at_the_images_stamps(
         "/segmentation/labels": 1,
         "/segmentation/mask": FRAMES,
         "/segmentation/color": FRAMES,
+        "/segmentation/overlay/compressed": FRAMES,
         "/segmentation/timing": FRAMES,
     }
     assert LabelSet.from_json(by_topic["/segmentation/labels"][0].data) == CAMVID
@@ -153,13 +156,29 @@ def test_the_bag_holds_the_nodes_topics_at_the_images_stamps(
         np.testing.assert_array_equal(ids, written)
         np.testing.assert_array_equal(color.data.reshape(64, 96, 3), colorize(ids, CAMVID))
         assert (mask.encoding, mask.step, color.encoding, color.step) == ("mono8", 96, "rgb8", 288)
-        for message in (mask, color, timing):
+        shown = by_topic["/segmentation/overlay/compressed"][index]
+        assert shown.format == "rgb8; jpeg compressed bgr8"
+        assert shown.data.tobytes() == encode_jpeg(overlay(frame, ids, CAMVID), 90)
+        for message in (mask, color, timing, shown):
             stamp = message.header.stamp
             assert stamp.sec * 10**9 + stamp.nanosec == frame.stamp_ns
             assert message.header.frame_id == "front"
         assert read_timing(timing).index == index
         assert sum(read_timing(timing).shares.values()) == pytest.approx(1, abs=1e-3)
     assert {ns for topic, ns, _ in messages} == {frame.stamp_ns for frame in frames}
+
+
+def test_the_foxglove_layout_shows_the_bag(segmented: Call, tmp_path: Path, bag: Path) -> None:
+    segmented(bag, "--output", tmp_path / "out", "--save", "bag")
+    with AnyReader([tmp_path / "out" / "bag"]) as reader:
+        kinds = {connection.topic: connection.msgtype for connection in reader.connections}
+        timings = [connection for connection in reader.connections if connection.topic == "/segmentation/timing"]
+        for connection, _, data in reader.messages(timings):
+            timing: Any = reader.deserialize(data, connection.msgtype)
+            foxglove_layout.check_timing({pair.key: pair.value for pair in timing.status[0].values})
+    assert {*foxglove_layout.topics().items()} - {*kinds.items()} == {
+        ("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
+    }
 
 
 def test_two_runs_give_the_same_bytes(segmented: Call, tmp_path: Path, bag: Path) -> None:

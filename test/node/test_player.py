@@ -193,9 +193,11 @@ def test_nobody_there_and_no_answer_are_told(
     monkeypatch.setattr(playback, "_TOLD_AFTER_S", 0.1)
     with rig(monkeypatch, ros_environment) as node, turning(node, monkeypatch):
         done = called("replay", str(bag))
-        assert (done.returncode, "nobody listens to /image; no node takes images" in done.stderr) == (1, True)
+        assert (done.returncode, "nobody listens to /image; no node takes images yet" in done.stderr) == (1, True)
         monkeypatch.setattr(playback, "_MATCHING_TIMEOUT_S", 6.0)  # to find the other node
         node.robot.create_subscription(Image, "/camera/image_raw", print, 1)
+        node.robot.create_subscription(Image, "/another/overlay", print, 1)  # which has its sender
+        node.robot.create_publisher(Image, "/another/overlay", 1)
         done = called("replay", str(bag), "--lossless")
         missing = "there is no segmentation node between /image and /segmentation/mask; images are taken on "
         missing += "/camera/image_raw: --remap /camera/image_raw"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dcfm_ros.deploy.exported import is_exported, read_exported
-from dcfm_ros.imaging.geometry import check_network_size
 from dcfm_ros.machine.libraries import how_to_install
 from dcfm_ros.model.catalogue import ModelConfig, Size
 from dcfm_ros.streaming.backends.base import PRECISIONS, BackendError
@@ -36,7 +35,7 @@ class Graphs:
                 f"input_size to [{self.size[0]}, {self.size[1]}]"
             )
         try:
-            check_network_size(size, self.config.size_multiple)
+            self.config.check_input_size(size)
         except ValueError as error:
             raise BackendError(str(error)) from None
 

@@ -37,13 +37,7 @@ def create_backend(
     if name not in BACKENDS:
         raise BackendError(f"backend is {name!r}; expected one of {', '.join(BACKENDS)}")
     weights = weights or DEFAULT_WEIGHTS
-    if not Path(weights).exists():
-        raise BackendError(f"{weights} is not there; expected a weights file, or a folder that `dcfm export` wrote")
-    if not is_exported(weights) and importlib.util.find_spec("torch") is None:  # whatever would run the network
-        raise BackendError(
-            f"running {weights} needs torch, which is not installed; {how_to_install('torch')}, or give a folder that "
-            "`dcfm export` wrote on another machine"
-        )
+    check_weights(weights)
     if name != "auto":
         return _create(name, weights, device, num_threads, precision)
     passed_over: list[str] = []
@@ -59,6 +53,18 @@ def create_backend(
         backend.selection = f"the fastest that runs here{faster}"
         return backend
     raise BackendError(f"no backend runs {weights} on device {device!r}: {'; '.join(passed_over)}")
+
+
+def check_weights(weights: Weights = "") -> None:
+    """Raises BackendError for weights that are not there, or that no backend could run as torch is not installed."""
+    weights = weights or DEFAULT_WEIGHTS
+    if not Path(weights).exists():
+        raise BackendError(f"{weights} is not there; expected a weights file, or a folder that `dcfm export` wrote")
+    if not is_exported(weights) and importlib.util.find_spec("torch") is None:  # whatever would run the network
+        raise BackendError(
+            f"running {weights} needs torch, which is not installed; {how_to_install('torch')}, or give a folder that "
+            "`dcfm export` wrote on another machine"
+        )
 
 
 def free_devices() -> None:
