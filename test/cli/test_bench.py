@@ -201,7 +201,7 @@ def test_a_budget_that_nothing_keeps_is_said(called: Call, weights: Path) -> Non
 def test_a_size_is_checked(called: Call, weights: Path) -> None:
     done = called("bench", "--weights", str(weights), "--input-size", "64", *QUICK)
     assert done.returncode == 2
-    assert "'64'" in done.stderr and "360x480" in done.stderr
+    assert "'64'" in done.stderr and "384x480" in done.stderr
 
 
 def test_recordings_are_measured_beside_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,7 +154,7 @@ def test_a_folder_that_is_there_is_left_alone(called: Call, weights: Path, tmp_p
         (["--format", "openvino", "--precision", "fp16"], "--format openvino has auto, fp32, bf16, int8; not fp16"),
         (["--precision", "int8"], "int8 needs it"),
         (["--calibrate", "."], "--calibrate is for --precision int8"),
-        (["--input-size", "64"], "expected a height and a width, like 360x480"),
+        (["--input-size", "64"], "expected a height and a width, like 384x480"),
     ],
 )
 def test_mistakes_of_usage(called: Call, weights: Path, arguments: list[str], said: str) -> None:
