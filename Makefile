@@ -64,7 +64,7 @@ bench: $(ready) ## Measure latency on this machine
 	@$(bin)/dcfm bench --streams 6
 
 soak: $(ready) ## Run the node for MINUTES under everything a robot does
-	@PYTHONPATH=test:test/node $(bin)/python -m soak --minutes $(MINUTES)
+	@PYTHONPATH=test $(bin)/python -m soak --minutes $(MINUTES)
 	@PYTHONPATH=test $(bin)/python -m soak.recording
 	@FUZZ_EXAMPLES=2000 $(bin)/python -m pytest test/node/test_node_requests.py -k fuzz
 	@FUZZ_EXAMPLES=2000 $(bin)/python -m pytest test/recordings/test_others_bags.py -k metadata_of_any

@@ -1,6 +1,6 @@
 """Make docs/drive.gif: a drive beside its overlay, segmented as the node does it.
 
-python docs/make_gif.py INPUT docs/drive.gif --input-rate 25 --start 2.8 --width 320
+python docs/make_gif.py INPUT docs/drive.gif --input-rate 25 --seconds 4 --width 320
 
 INPUT is a bag, a video or a folder of images. The picture in the README is of Udacity's `project_video.mp4`
 (https://github.com/udacity/CarND-Advanced-Lane-Lines, MIT), of its frames in a folder.

@@ -77,6 +77,7 @@ def called(
         with pytest.raises(SystemExit) as ended:
             main()
         output = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
         return subprocess.CompletedProcess(arguments, ended.value.code, output.out, output.err)
 
     return call

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import model_config
 from dcfm_ros.streaming import Schedule, StreamOptions, StreamSegmenter
+from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.keyframes import KeyframeWorker
 
 SECOND = 1_000_000_000
@@ -30,6 +32,7 @@ class FakeBackend:
     let_through: threading.Event = field(default_factory=threading.Event)
 
     config = model_config("camvid_resnet18")
+    precision = "fp32"
     description = "fake"
     selection = ""
 
@@ -78,7 +81,7 @@ def frame(value: int, stamp: float | None = None, size: tuple[int, int] = (6, 8)
 
 
 def stream_of(
-    backend: object, schedule: Schedule | None = None, worker: KeyframeWorker | None = None, **options: object
+    backend: Backend, schedule: Schedule | None = None, worker: KeyframeWorker | None = None, **options: Any
 ) -> StreamSegmenter:
     """A segmenter of these options that leaves features where they were, unless told otherwise."""
     return StreamSegmenter(backend, StreamOptions(**{"align": "none"} | options), schedule, worker)

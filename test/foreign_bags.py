@@ -47,7 +47,7 @@ def write_mcap(
     with path.open("wb") as stream:
         file = Writer(stream, chunk_size=20_000, **options)
         file.start(profile, library="")
-        definition = types.generate_msgdef(IMAGE, ros_version=ros)[0].encode()  # type: ignore[arg-type]
+        definition = types.generate_msgdef(IMAGE, ros_version=ros)[0].encode()
         name, encoding = (IMAGE, "cdr") if ros == 2 else ("sensor_msgs/Image", "ros1")
         schema = file.register_schema(name, f"ros{ros}msg", definition)
         channel = file.register_channel("/cam", encoding, schema)

@@ -26,8 +26,10 @@ def efficientnet_lite(name: str = "camvid_lite0", counters: bool = True) -> dict
     counters: with the batches that batch norm has seen.
     """
     generator = torch.Generator().manual_seed(7)
-    shapes = {"_conv_stem.weight": (32, 3, 3, 3)} | {f"_bn0.{tensor}": (32,) for tensor in _NORM}
-    for key, value in create_model(name).encoder.blocks.state_dict().items():
+    shapes: dict[str, tuple[int, ...]] = {"_conv_stem.weight": (32, 3, 3, 3)} | {
+        f"_bn0.{tensor}": (32,) for tensor in _NORM
+    }
+    for key, value in create_model(name).encoder.get_submodule("blocks").state_dict().items():
         number, part, tensor = key.split(".")
         if number != "1" and tensor != "num_batches_tracked":
             shapes[f"_blocks.{number}.{_LITE_NAMES[part]}.{tensor}"] = tuple(value.shape)

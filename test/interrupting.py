@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     pushed = []
     push = StreamSegmenter.push
 
-    def pushing(self: StreamSegmenter, *arguments: object, **named: object) -> object:
+    def pushing(self: StreamSegmenter, *arguments: Any, **named: Any) -> Any:
         pushed.append(1)
         if len(pushed) == count:
             os.kill(os.getpid(), signal.SIGINT)

@@ -51,13 +51,12 @@ def launch_file(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def recording(action: type) -> type:
+def recording(action: Any) -> type:
     def __init__(self: Any, **given: Any) -> None:
-        super(recorded, self).__init__(**given)
+        action.__init__(self, **given)
         self.given = given
 
-    recorded = type(action.__name__, (action,), {"__init__": __init__})
-    return recorded
+    return type(action.__name__, (action,), {"__init__": __init__})
 
 
 @pytest.fixture

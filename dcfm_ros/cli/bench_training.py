@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from rich.table import Table
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dcfm_ros.processes import start
 from dcfm_ros.training.recipe import Recipe, SourceRecipe

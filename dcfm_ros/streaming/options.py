@@ -10,11 +10,11 @@ from dcfm_ros.imaging.motion import ALIGNMENTS, Align
 from dcfm_ros.streaming.schedules import Adaptive, Bounded, FixedInterval, MaxAge, Schedule
 
 Mode = Literal["causal", "bidirectional", "full"]
-MODES: tuple[str, ...] = get_args(Mode)
+MODES: tuple[Mode, ...] = get_args(Mode)
 KeyframeMode = Literal["sync", "async"]
-KEYFRAME_MODES: tuple[str, ...] = get_args(KeyframeMode)
+KEYFRAME_MODES: tuple[KeyframeMode, ...] = get_args(KeyframeMode)
 ScheduleName = Literal["fixed", "max_age", "adaptive"]
-SCHEDULES: tuple[str, ...] = get_args(ScheduleName)
+SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Every pair is a function of (seed, index) alone, so that a resumed run continues
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -100,6 +100,9 @@ class PairDataset(Dataset[Pair]):
             torch.from_numpy(neighbour_target.astype(np.int64)),
             self._grids(labelled, [self._cut(frame, matrix) for frame in between], neighbour),
         )
+
+    def __iter__(self) -> Iterator[Pair]:
+        return map(self.__getitem__, range(self.length))
 
     def _cut(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         height, width = self.augmentation.crop

@@ -30,7 +30,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         torch.manual_seed(seed)
         model = DCFM(replace(model_config(name), input_size=SIZE))
         with torch.no_grad():  # random weights give nearly equal logits: larger ones make clear winners
-            model.head[-1].weight.mul_(50)
+            model.head[-1].get_parameter("weight").mul_(50)
         save_weights(model, folder / f"{name}.safetensors")
         files.append(str(folder / f"{name}.safetensors"))
     return files

@@ -33,7 +33,7 @@ def _weights(path: Path, name: str) -> Path:
     classes = len(LABEL_SETS[name])
     model = DCFM(replace(model_config("camvid_mitb0"), input_size=SIZE, num_classes=classes, label_set=name))
     with torch.no_grad():  # random weights give nearly equal logits: larger ones make clear winners
-        model.head[-1].weight.mul_(50)
+        model.head[-1].get_parameter("weight").mul_(50)
     save_weights(model, path / f"{name}.safetensors", half=True)
     return path / f"{name}.safetensors"
 

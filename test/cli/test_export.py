@@ -28,7 +28,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(8)
     model = create_model("camvid_mitb0")
     with torch.no_grad():  # random weights give nearly equal logits: larger ones make clear winners
-        model.head[-1].weight.mul_(50)
+        model.head[-1].get_parameter("weight").mul_(50)
     path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
     save_weights(model, path)
     return path
@@ -76,6 +76,7 @@ def test_masks_from_the_graph_are_those_from_its_logits(called: Call, weights: P
     in_graph = backend.decide(commons, shallow, (48, 72), True)
     of_logits = backend.decide(commons * 2, shallow, (48, 72), True)  # twice the logits: the same order
     assert (in_graph[0] == of_logits[0]).mean() > 0.999 and len(np.unique(in_graph[0])) > 1
+    assert of_logits[1] is not None and in_graph[1] is not None
     assert (of_logits[1] >= in_graph[1]).all()
 
 
@@ -153,7 +154,7 @@ def test_a_folder_that_is_there_is_left_alone(called: Call, weights: Path, tmp_p
         (["--format", "openvino", "--precision", "fp16"], "--format openvino has auto, fp32, bf16, int8; not fp16"),
         (["--precision", "int8"], "int8 needs it"),
         (["--calibrate", "."], "--calibrate is for --precision int8"),
-        (["--input-size", "64"], "expected a height and a width, like 360x480"),
+        (["--input-size", "64"], "expected a height and a width, like 384x480"),
     ],
 )
 def test_mistakes_of_usage(called: Call, weights: Path, arguments: list[str], said: str) -> None:

@@ -164,6 +164,7 @@ def test_an_orientation_turns_neither_folders_nor_bags_nor_data_sets(tmp_path: P
         open_recording(write_compressed(tmp_path / "drive", [("jpeg", data)])) as bag,
     ):
         [[as_file], [as_message]] = folder, bag
+    assert turned is not None
     assert turned.shape != as_file.pixels.shape or not np.array_equal(turned, as_file.pixels)
     np.testing.assert_array_equal(as_file.pixels, as_message.pixels)
     np.testing.assert_array_equal(read_rgb(tmp_path / "images" / "0.jpg"), as_file.pixels[:, :, ::-1])

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory, folder: Path, network: list[str]) -> Path:
     """Of every frame labelled, at K=3, beside K=1 and 2."""
-    arguments = [folder, *network, "--keyframe-interval", "3", "--intervals", "1,2"]
+    arguments: list[str | Path] = [folder, *network, "--keyframe-interval", "3", "--intervals", "1,2"]
     return write_report(tmp_path_factory.mktemp("report") / "made" / "here", *arguments)
 
 
@@ -57,6 +57,7 @@ def bag(tmp_path: Path) -> Path:
 
 def _pixels(folder: Path, number: int) -> np.ndarray:
     pixels = cv2.imread(str(folder / f"{number:06d}.png"), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
     return pixels if pixels.ndim == 2 else pixels[..., ::-1]
 
 
@@ -242,7 +243,16 @@ def test_missing_frames_are_told_first(called: Call, network: list[str], folder:
 
 
 def test_a_schedule_is_shown_beside_fixed_intervals(network: list[str], folder: Path, tmp_path: Path) -> None:
-    arguments = [folder, *network, "--schedule", "adaptive", "--schedule-threshold", "10", "--intervals", "1,2"]
+    arguments: list[str | Path] = [
+        folder,
+        *network,
+        "--schedule",
+        "adaptive",
+        "--schedule-threshold",
+        "10",
+        "--intervals",
+        "1,2",
+    ]
     metrics = metrics_of(write_report(tmp_path / "report", *arguments))
     assert (metrics["shown"], list(metrics["runs"])) == ("Adaptive", ["full", "K=2", "Adaptive"])
     assert metrics["scores"]["keyframes"] == 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import cv2
 import foxglove_layout
@@ -75,7 +76,7 @@ def segmented(called: Call, weights: Path) -> Callable[..., CompletedProcess[str
     return call
 
 
-def engine(weights: Path, schedule: Schedule | None = None, **options: object) -> StreamSegmenter:
+def engine(weights: Path, schedule: Schedule | None = None, **options: Any) -> StreamSegmenter:
     """What `dcfm segment` and the node run."""
     backend = create_backend(str(weights), "torch", "cpu", 1)
     return StreamSegmenter(backend, StreamOptions(**options), schedule)
@@ -91,7 +92,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in csv.DictReader(file)]
 
 
-def bag_messages(path: Path) -> list[tuple[str, int, object]]:
+def bag_messages(path: Path) -> list[tuple[str, int, Any]]:
     with AnyReader([path]) as reader:
         return [(c.topic, ns, reader.deserialize(data, c.msgtype)) for c, ns, data in reader.messages()]
 
@@ -100,7 +101,9 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_everything_is_written_and_is_what_the_engine_gives(segmented, tmp_path, bag, frames, weights):
+def test_everything_is_written_and_is_what_the_engine_gives(
+    segmented: Call, tmp_path: Path, bag: Path, frames: Sequence[Frame], weights: Path
+) -> None:
     done = segmented(bag, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert f"{FRAMES} frames, 3 keyframes" in done.stdout
@@ -131,7 +134,9 @@ def test_everything_is_written_and_is_what_the_engine_gives(segmented, tmp_path,
     assert (document["result"]["frames"], document["result"]["is_complete"]) == (FRAMES, True)
 
 
-def test_the_bag_holds_the_nodes_topics_at_the_images_stamps(segmented, tmp_path, bag, frames):
+def test_the_bag_holds_the_nodes_topics_at_the_images_stamps(
+    segmented: Call, tmp_path: Path, bag: Path, frames: Sequence[Frame]
+) -> None:
     segmented(bag, "--output", tmp_path / "out", "--save", "masks,bag")
     messages = bag_messages(tmp_path / "out" / "bag")
     assert names(tmp_path / "out" / "bag") == ["bag.mcap", "metadata.yaml"]
@@ -163,20 +168,20 @@ def test_the_bag_holds_the_nodes_topics_at_the_images_stamps(segmented, tmp_path
     assert {ns for topic, ns, _ in messages} == {frame.stamp_ns for frame in frames}
 
 
-def test_the_foxglove_layout_shows_the_bag(segmented, tmp_path, bag):
+def test_the_foxglove_layout_shows_the_bag(segmented: Call, tmp_path: Path, bag: Path) -> None:
     segmented(bag, "--output", tmp_path / "out", "--save", "bag")
     with AnyReader([tmp_path / "out" / "bag"]) as reader:
         kinds = {connection.topic: connection.msgtype for connection in reader.connections}
         timings = [connection for connection in reader.connections if connection.topic == "/segmentation/timing"]
         for connection, _, data in reader.messages(timings):
-            timing = reader.deserialize(data, connection.msgtype)
+            timing: Any = reader.deserialize(data, connection.msgtype)
             foxglove_layout.check_timing({pair.key: pair.value for pair in timing.status[0].values})
     assert {*foxglove_layout.topics().items()} - {*kinds.items()} == {
         ("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
     }
 
 
-def test_two_runs_give_the_same_bytes(segmented, tmp_path, bag):
+def test_two_runs_give_the_same_bytes(segmented: Call, tmp_path: Path, bag: Path) -> None:
     for name in ("one", "two"):
         assert segmented(bag, "--output", tmp_path / name, "--save", "masks,csv,overlay").returncode == 0
     assert masks(tmp_path / "one") == masks(tmp_path / "two")
@@ -195,7 +200,9 @@ def test_two_runs_give_the_same_bytes(segmented, tmp_path, bag):
     ],
     ids=["causal", "bidirectional", "full", "adaptive", "async"],
 )
-def test_an_interrupted_run_goes_on_to_the_same(segmented, tmp_path, bag, monkeypatch, options):
+def test_an_interrupted_run_goes_on_to_the_same(
+    segmented: Call, tmp_path: Path, bag: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
     assert segmented(bag, "--output", tmp_path / "whole", *options).returncode == 0
     with monkeypatch.context() as patch:
         interrupt_at(patch, 8)
@@ -231,7 +238,9 @@ def test_an_interrupted_run_goes_on_to_the_same(segmented, tmp_path, bag, monkey
         assert went_on_at >= 1
 
 
-def test_a_run_that_was_killed_goes_on_from_the_keyframe_before_the_first_missing_mask(segmented, tmp_path, bag):
+def test_a_run_that_was_killed_goes_on_from_the_keyframe_before_the_first_missing_mask(
+    segmented: Call, tmp_path: Path, bag: Path
+) -> None:
     """Killed: the table has its unfinished name and a cut last row, and a mask in the middle is not there."""
     assert segmented(bag, "--output", tmp_path / "whole", "--save", "masks,csv").returncode == 0
     assert segmented(bag, "--output", tmp_path / "out", "--save", "masks,csv").returncode == 0
@@ -248,12 +257,12 @@ def test_a_run_that_was_killed_goes_on_from_the_keyframe_before_the_first_missin
     assert not (out / ".frames.unfinished.csv").exists()
 
 
-def test_only_what_is_wanted_is_left(segmented, tmp_path, bag):
+def test_only_what_is_wanted_is_left(segmented: Call, tmp_path: Path, bag: Path) -> None:
     assert segmented(bag, "--output", tmp_path / "out", "--save", "overlay").returncode == 0
     assert names(tmp_path / "out") == ["labels.json", "overlay.mp4", "run.json"]
 
 
-def test_a_run_is_neither_overwritten_nor_mixed_with_another(segmented, tmp_path, bag):
+def test_a_run_is_neither_overwritten_nor_mixed_with_another(segmented: Call, tmp_path: Path, bag: Path) -> None:
     out = tmp_path / "out"
     assert segmented(bag, "--output", out, "--save", "masks").returncode == 0
     before = masks(out)
@@ -285,14 +294,14 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(segmented, tmp_path
         (["--topic", "/other"], "no topic '/other'"),
     ],
 )
-def test_options_that_cannot_be(segmented, tmp_path, bag, options, reason):
+def test_options_that_cannot_be(segmented: Call, tmp_path: Path, bag: Path, options: list[str], reason: str) -> None:
     done = segmented(bag, "--output", tmp_path / "out", *options)
     assert done.returncode in (1, 2)
     assert reason in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
 
 
-def test_what_a_damaged_recording_lost_is_told(segmented, tmp_path, frames):
+def test_what_a_damaged_recording_lost_is_told(segmented: Call, tmp_path: Path, frames: Sequence[Frame]) -> None:
     for index, frame in enumerate(frames[:6]):
         cv2.imwrite(str(tmp_path / f"{index}.png"), frame.pixels)
     (tmp_path / "3.png").write_bytes(b"no image")
@@ -303,10 +312,12 @@ def test_what_a_damaged_recording_lost_is_told(segmented, tmp_path, frames):
     assert len(json.loads((tmp_path / "out" / "run.json").read_text())["result"]["losses"]) == 1
 
 
-def test_files_are_finished_when_the_network_fails(segmented, tmp_path, bag, monkeypatch):
+def test_files_are_finished_when_the_network_fails(
+    segmented: Call, tmp_path: Path, bag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     push = StreamSegmenter.push
 
-    def failing(self: StreamSegmenter, frame: Frame, *arguments: object) -> object:
+    def failing(self: StreamSegmenter, frame: Frame, *arguments: Any) -> Any:
         if frame.stamp_ns == START_NS + 6 * STEP_NS:
             raise ValueError("the device is gone")
         return push(self, frame, *arguments)
@@ -354,8 +365,14 @@ def assert_masks(folder: Path, expected: Sequence[np.ndarray]) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"keyframe_mode": "async", "swap_after": 2}], ids=["sync", "async"])
 def test_a_live_run_is_followed_in_its_frames_keyframes_and_swaps(
-    segmented, tmp_path, bag, frames, weights, monkeypatch, options
-):
+    segmented: Call,
+    tmp_path: Path,
+    bag: Path,
+    frames: Sequence[Frame],
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+) -> None:
     processed = [frame for number, frame in enumerate(frames) if number not in (0, 3, 8)]
     live = live_run(tmp_path / "live", processed, engine(weights, Given(0, 3, 8), **options), restart_at=6)
     for decisions, name in ((tmp_path / "live", "of_bag"), (tmp_path / "of_bag" / "frames.csv", "of_table")):
@@ -368,7 +385,14 @@ def test_a_live_run_is_followed_in_its_frames_keyframes_and_swaps(
     assert rows(tmp_path / "of_bag") == rows(tmp_path / "of_table")
 
 
-def test_following_a_run_goes_on_after_an_interruption(segmented, tmp_path, bag, frames, weights, monkeypatch):
+def test_following_a_run_goes_on_after_an_interruption(
+    segmented: Call,
+    tmp_path: Path,
+    bag: Path,
+    frames: Sequence[Frame],
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     live = live_run(tmp_path / "live", frames[1:], engine(weights, Given(0, 4, 6)))
     options = ["--save", "masks,csv", "--decisions", tmp_path / "live"]
     with monkeypatch.context() as patch:
@@ -379,7 +403,9 @@ def test_following_a_run_goes_on_after_an_interruption(segmented, tmp_path, bag,
     assert_masks(tmp_path / "out", live)
 
 
-def test_other_masks_than_those_of_the_run_that_is_followed_are_told(segmented, tmp_path, bag, frames, weights):
+def test_other_masks_than_those_of_the_run_that_is_followed_are_told(
+    segmented: Call, tmp_path: Path, bag: Path, frames: Sequence[Frame], weights: Path
+) -> None:
     live_run(tmp_path / "live", frames, engine(weights, Given(0, 4, 8)))
     options = ["--save", "masks", "--align", "none", "--decisions", tmp_path / "live"]
     done = segmented(bag, "--output", tmp_path / "out", *options)
@@ -387,7 +413,9 @@ def test_other_masks_than_those_of_the_run_that_is_followed_are_told(segmented, 
     assert "other class shares" in done.stdout
 
 
-def test_a_run_that_cannot_be_followed(segmented, tmp_path, bag, frames, weights):
+def test_a_run_that_cannot_be_followed(
+    segmented: Call, tmp_path: Path, bag: Path, frames: Sequence[Frame], weights: Path
+) -> None:
     live_run(tmp_path / "elsewhere", [Frame(frames[0].pixels, stamp_ns=5)], engine(weights))
     done = segmented(bag, "--output", tmp_path / "a", "--decisions", tmp_path / "elsewhere")
     assert done.returncode == 1 and "no frame with the stamp 0.000000005 s" in done.stderr

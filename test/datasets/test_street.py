@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -170,9 +171,9 @@ def test_it_is_used_like_a_recording(small: StreetDrive) -> None:
         ({"frames": 100000}, "6667 seconds; expected at most 3600"),
     ],
 )
-def test_what_cannot_be_rendered_is_refused(values: dict[str, float], message: str) -> None:
+def test_what_cannot_be_rendered_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        StreetConfig(**values)  # type: ignore[arg-type]
+        StreetConfig(**values)
 
 
 @pytest.mark.parametrize("index", [-1, 60])

@@ -96,8 +96,12 @@ class Warned(Items[int]):
 
     def __getitem__(self, item: int) -> int:
         records: list[logging.LogRecord] = []
-        handler = logging.Handler()
-        handler.emit = records.append  # type: ignore[method-assign]
+
+        class Kept(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                records.append(record)
+
+        handler = Kept()
         vspw.log.addHandler(handler)
         self._dataset.decode(np.array([[252]], np.uint8), Path(f"{item}.png"))
         vspw.log.removeHandler(handler)

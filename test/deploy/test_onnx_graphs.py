@@ -46,7 +46,7 @@ def weighted(name: str) -> DCFM:
     torch.manual_seed(4)
     model = create_model(name)
     with torch.no_grad():  # random weights give nearly equal logits: larger ones make clear winners
-        model.head[-1].weight.mul_(50)
+        model.head[-1].get_parameter("weight").mul_(50)
     return model
 
 
@@ -88,7 +88,8 @@ def test_whole_frames_in_one_graph_are_their_parts(
     frame, frames_own = image.flip(2).contiguous(), network.parts.shallow(image.flip(2))
     [reused] = network.run("reused", image=frame, common=common)
     assert_equal(reused, network.parts.logits(common, frames_own))
-    grid = 0.9 * torch.from_numpy(Motion(None).grid(tuple(common.shape[2:])))[None]  # type: ignore[arg-type]
+    height, width = common.shape[2:]
+    grid = 0.9 * torch.from_numpy(Motion(None).grid((height, width)))[None]
     [moved] = network.run("moved", image=frame, common=common, grid=grid)
     assert_equal(moved, network.parts.logits(network.parts.align(common, grid), frames_own))
 
@@ -187,6 +188,7 @@ def test_graphs_in_float16_give_the_logits_of_float32(
     assert_agrees(half.run("logits", **inputs)[0], expected)
     exact = ReferenceEvaluator(onnx.load_from_string(half.graphs["logits"]))
     (found,) = exact.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    assert isinstance(found, np.ndarray)
     assert_agrees(found, expected)
 
 

@@ -35,9 +35,10 @@ def network() -> DCFM:
     torch.manual_seed(4)
     model = create_model("camvid_lite0")
     with torch.no_grad():  # as of trained weights, one channel goes far above what ReLU6 lets through, others are still
-        model.encoder.stem_norm.weight[0] = 300
-        model.encoder.stem_norm.weight[1] = 0.001
-        model.encoder.stem_norm.weight[2] = 0
+        weight = model.encoder.get_parameter("stem_norm.weight")
+        weight[0] = 300
+        weight[1] = 0.001
+        weight[2] = 0
     return model
 
 

@@ -167,9 +167,10 @@ def _not_in_function(node: ast.FunctionDef, declared: Declared, inside: str) -> 
     # Where there is no signature TensorRT alone makes the objects.
     if is_invented or (allowed and parameters not in [names[: len(parameters)] for names in allowed]):
         yield f"{inside}{node.name}({', '.join(parameters)})"
-    for inner in ast.walk(node):
-        is_set = isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store)
-        if is_set and ast.unparse(inner.value) == "self" and inner.attr not in declared and inner.attr[0] != "_":
+    attributes = (inner for inner in ast.walk(node) if isinstance(inner, ast.Attribute))
+    for inner in attributes:
+        is_own = isinstance(inner.ctx, ast.Store) and ast.unparse(inner.value) == "self"
+        if is_own and inner.attr not in declared and inner.attr[0] != "_":
             yield inside + inner.attr
 
 

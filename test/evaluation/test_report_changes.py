@@ -163,7 +163,7 @@ def test_what_is_no_bound_is_refused(text: str) -> None:
         ({"labels_sha256": "y", "labels": "by_hand"}, "labels: none was named and by_hand"),
     ],
 )
-def test_other_inputs_are_compared_only_when_told(tmp_path: Path, facts: dict[str, str], named: str) -> None:
+def test_other_inputs_are_compared_only_when_told(tmp_path: Path, facts: dict[str, Any], named: str) -> None:
     before = read_report(write_report(tmp_path / "a", [1.0]))
     after = read_report(write_report(tmp_path / "b", [1.0], **facts))
     with pytest.raises(CompareError, match=f"b are of different {named}"):
@@ -174,7 +174,7 @@ def test_other_inputs_are_compared_only_when_told(tmp_path: Path, facts: dict[st
 def test_other_classes_are_never_compared(tmp_path: Path) -> None:
     before = read_report(write_report(tmp_path / "a", [1.0]))
     after = read_report(write_report(tmp_path / "b", [1.0]))
-    after.metrics["classes"].append("tree")  # type: ignore[attr-defined]
+    after.metrics["classes"].append("tree")
     with pytest.raises(CompareError, match="other classes"):
         check_comparable(before, after, other_input=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -100,7 +101,8 @@ def test_the_worst_frames_are_apart_and_fit_a_page() -> None:
     for address in worst[0].images.values():
         head, _, data = address.partition(",")
         assert head in ("data:image/png;base64", "data:image/jpeg;base64")
-        assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR).shape == (8, 12, 3)
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None and picture.shape == (8, 12, 3)
 
 
 def test_no_picture_where_nothing_differs() -> None:
@@ -114,7 +116,7 @@ def test_an_input_without_frames_is_refused() -> None:
 
 def test_the_slider_has_a_point_for_every_run() -> None:
     outcome = measured(Stale(), Drawn(video(1, 2, 3, 3)), 3, 2)
-    facts = {"input": {}, "ran": {}, "made_with": {}, "drive": None}
+    facts: dict[str, Any] = {"input": {}, "ran": {}, "made_with": {}, "drive": None}
     points = run_points(document(outcome, NAMES, facts))
     assert [point["title"] for point in points] == ["K=1 (full)", "K=3", "K=2"]
     assert [point["agreement"] for point in points] == [1, 0.5, 0.75]

@@ -88,7 +88,9 @@ def test_pictures_of_several_sizes_make_a_stream_each(mode: Mode) -> None:
             return np.repeat(super().image(clip, index), 2 if index >= 10 else 1, axis=1)
 
         def label(self, clip: Clip, index: int) -> np.ndarray | None:
-            return np.repeat(super().label(clip, index), 2 if index >= 10 else 1, axis=1)
+            label = super().label(clip, index)
+            assert label is not None
+            return np.repeat(label, 2 if index >= 10 else 1, axis=1)
 
     result = evaluate(Stale(), Resized(video(*[1] * 10, *[2] * 10)), options(mode, interval=20))
     assert (result.miou_present, result.mvc8, result.mvc16) == (1, 1, None)
@@ -122,6 +124,7 @@ def test_a_dense_run_is_the_segmenters_own() -> None:
     score = SegmentationScore(len(CAMVID))
     for index in range(9):
         image, label = data.read(data.clips[0], index)
+        assert label is not None
         score.update(segmenter.push(Frame(image))[0].mask, label)
     result = evaluate(Mixed(), data, options(interval=4))
     assert (result.miou, list(result.per_class.values())) == (score.miou(), score.per_class())
@@ -166,7 +169,7 @@ def test_other_colours_are_no_other_classes_and_weights_may_name_none() -> None:
 
 @pytest.mark.parametrize("every", [1, 4], ids=["dense", "sparse"])
 @pytest.mark.parametrize("mode", MODES)
-def test_memory_does_not_grow_with_the_video(mode: str, every: int) -> None:
+def test_memory_does_not_grow_with_the_video(mode: Mode, every: int) -> None:
     class Large(Drawn):
         """Frames that outweigh what a listing takes."""
 

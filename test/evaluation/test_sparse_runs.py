@@ -29,6 +29,7 @@ def test_each_distance_is_the_segmenters_own_with_its_keyframe_placed_there() ->
             for index in range(labelled - distance, labelled + 1):
                 ((frame,), label) = segmenter.push(Frame(data.image(clip, index))), data.label(clip, labelled)
             assert frame.keyframe_age_frames == distance
+            assert label is not None
             for each in (score, pooled):
                 each.update(frame.mask, label)
         assert result.by_distance[distance] == score.miou() > 0
@@ -95,9 +96,11 @@ def test_bidirectional_at_an_interval_of_2_is_once_a_keyframe_and_once_between_t
     _, between, _ = [result for frame in frames for result in segmenter.push(frame)]
     (keyframe,) = StreamSegmenter(Mixed(), options()).push(frames[1])
     result = evaluate(Mixed(), data, options("bidirectional", interval=2))
+    label = data.label(clip, 1)
+    assert label is not None
     for distance, mask in enumerate((keyframe.mask, between.mask)):
         score = SegmentationScore(len(CAMVID))
-        score.update(mask, data.label(clip, 1))
+        score.update(mask, label)
         assert result.by_distance[distance] == score.miou()
     assert (result.keyframes, result.labelled_by_distance) == (3, {0: 1, 1: 1})
 

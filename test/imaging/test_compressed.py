@@ -87,7 +87,8 @@ def test_an_orientation_in_the_file_does_not_turn_the_picture() -> None:
     turned = struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, 6, 0, 0)
     exif = b"Exif\0\0" + turned
     data = JPEG[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + JPEG[2:]
-    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (40, 24, 3)
+    turned_by_opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert turned_by_opencv is not None and turned_by_opencv.shape == (40, 24, 3)
     np.testing.assert_array_equal(decode_compressed(data, "jpeg").pixels, decode_compressed(JPEG, "jpeg").pixels)
 
 

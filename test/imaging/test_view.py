@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dcfm_ros.imaging.class_map import ClassMap
 from dcfm_ros.imaging.compressed import encode_jpeg, encode_png
-from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.frame import ChannelOrder, Frame
 from dcfm_ros.imaging.geometry import mask_to_size
 from dcfm_ros.imaging.labels import UNLABELLED, LabelSet
 from dcfm_ros.imaging.view import View, load_ignore_mask
@@ -39,7 +39,7 @@ def test_a_view_of_everything_hands_everything_through() -> None:
 
 
 @pytest.mark.parametrize("order", ["mono", "bgr", "rgba"])
-def test_cropping_is_a_view_of_the_frames_pixels(order: str) -> None:
+def test_cropping_is_a_view_of_the_frames_pixels(order: ChannelOrder) -> None:
     pixels = noise(6, 8) if order == "mono" else noise(6, 8, len(order))
     cropped = View(region=(2, 1, 5, 3)).crop(Frame(pixels, order, 77, "any"))
     assert np.shares_memory(cropped.pixels, pixels)
@@ -49,6 +49,7 @@ def test_cropping_is_a_view_of_the_frames_pixels(order: str) -> None:
 
 def test_outside_the_region_there_is_no_class() -> None:
     mask, confidence = View(region=(2, 1, 5, 3)).finish(noise(3, 5, values=9), noise(3, 5), (6, 8))
+    assert confidence is not None
     inside = np.zeros((6, 8), bool)
     inside[1:4, 2:7] = True
     np.testing.assert_array_equal(mask[1:4, 2:7], noise(3, 5, values=9))
@@ -126,7 +127,7 @@ def test_a_mask_is_what_each_of_its_pixels_is(
         else (mask_to_size(labelled, output_size), mask_to_size(confident, output_size))
     )
     for values, wanted in zip(found, expected, strict=True):
-        assert values.dtype == np.uint8
+        assert values is not None and values.dtype == np.uint8
         np.testing.assert_array_equal(values, wanted)
     np.testing.assert_array_equal(mask, given_mask)
     np.testing.assert_array_equal(confidence, given_confidence)

@@ -33,7 +33,7 @@ def test_an_unknown_model_is_refused_and_the_known_ones_are_named(name: str) -> 
 def test_own_classes_take_the_place_of_the_configurations() -> None:
     network = create_model("camvid_mitb0", num_classes=5)
     assert (network.config.num_classes, network.config.label_set) == (5, "")
-    assert network.head[-1].weight.shape[0] == 5
+    assert network.head[-1].get_parameter("weight").shape[0] == 5
     assert create_model("camvid_mitb0", num_classes=11).config == model_config("camvid_mitb0")
     assert not network.training
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcfm_ros.model import DCFM, create_model, fold_batch_norm, model_config
+from dcfm_ros.model.backbones.mix_transformer import Block
 
 NAMES = ("camvid_resnet18", "camvid_mitb0")
 
@@ -21,6 +22,7 @@ def network(name: str) -> DCFM:
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None and module.running_var is not None
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
                 module.weight.uniform_(0.5, 1.5)
@@ -158,7 +160,8 @@ def test_dropout_and_drop_path_act_in_training_only() -> None:
 
 @torch.no_grad()
 def test_a_dropped_path_leaves_the_residual_and_the_rest_makes_up_for_it() -> None:
-    block = network("camvid_mitb0").encoder.mit.get_submodule("block4")[1]
+    block = network("camvid_mitb0").encoder.get_submodule("mit.block4.1")
+    assert isinstance(block, Block)
     nn.init.zeros_(block.mlp.fc2.weight)
     nn.init.zeros_(block.mlp.fc2.bias)  # which leaves the attention's path alone
     tokens = torch.randn(400, 6, 256)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from weights_checks import assert_equal, copy_of
 
 from dcfm_ros.model import DCFM, ModelConfig, create_model, load_weights, model_config, save_weights
+from dcfm_ros.model.fusion import FineFusion
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,7 @@ def lite() -> DCFM:
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None and module.running_var is not None
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
                 module.bias.normal_(0, 0.1)
@@ -49,6 +52,7 @@ def test_shapes_of_each_stage(lite: DCFM, size: tuple[int, int]) -> None:
 def test_fusing_halves_is_the_published_fusion_of_an_enlarged_common_feature(lite: DCFM, size: tuple[int, int]) -> None:
     """The FFM of the paper on F_in's grid: concat, 1x1 convolution, batch norm, ReLU; then the 3x3 one beside it."""
     fusion = lite.fusion
+    assert isinstance(fusion, FineFusion)
     shallow = lite.encode_shallow(torch.randn(2, 3, *size))
     common = lite.encode_common(shallow)
     enlarged = F.interpolate(common, shallow.shape[2:], mode="bilinear", align_corners=False)
@@ -87,7 +91,7 @@ def test_each_size_is_a_backbone_of_own_configurations(size: str) -> None:
     torch.manual_seed(2)
     model = DCFM(config)
     blocks = {"lite0": 16, "lite1": 21, "lite2": 21}
-    assert len(model.encoder.blocks) == blocks[size]
+    assert len(list(model.encoder.get_submodule("blocks").children())) == blocks[size]
     with torch.inference_mode():
         shallow = model.encode_shallow(torch.randn(1, 3, 64, 96))
         common = model.encode_common(shallow)
@@ -134,7 +138,7 @@ def test_more_shallow_channels_than_the_expansion_has_are_refused() -> None:
         ("input_size", (24, 480), "expected a height and a width of at least 32"),
     ],
 )
-def test_an_impossible_configuration_is_refused(field: str, value: object, said: str) -> None:
+def test_an_impossible_configuration_is_refused(field: str, value: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         replace(model_config("camvid_lite0"), **{field: value})
 

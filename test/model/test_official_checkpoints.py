@@ -75,8 +75,8 @@ def test_a_decoder_written_by_the_authors_code_is_loaded(shared_reference: Path)
     encoder = {key: torch.from_numpy(value) for key, value in fill(shapes(shared_reference, name)["encoder"]).items()}
     network = load_official_checkpoint(create_model(name), encoder, folder / "decoder_epoch_160000.pth")
     written = torch.load(folder / "decoder_epoch_160000.pth", weights_only=True)
-    assert torch.equal(network.head[-1].weight, written["module.final.1.weight"])
-    assert torch.equal(network.fusion.conv.bias, written["module.ffm.convblk.conv.bias"])
+    assert torch.equal(network.head[-1].get_parameter("weight"), written["module.final.1.weight"])
+    assert torch.equal(network.fusion.conv.get_parameter("bias"), written["module.ffm.convblk.conv.bias"])
     assert_equal(network.encoder.state_dict(), filled_model(shared_reference, name).encoder.state_dict())
 
 

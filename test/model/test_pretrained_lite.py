@@ -90,7 +90,7 @@ def test_the_published_first_block_comes_from_the_same_file(tmp_path: Path, coun
     block = imagenet_first_block(network, path)
     assert block is not None and not block.training
     assert torch.equal(block.depthwise.weight, theirs["_blocks.1._depthwise_conv.weight"])
-    assert torch.equal(block.project_norm.running_var, theirs["_blocks.1._bn2.running_var"])
+    assert torch.equal(block.project_norm.get_buffer("running_var"), theirs["_blocks.1._bn2.running_var"])
     assert block(torch.rand(1, 16, 8, 12)).shape == (1, 24, 4, 6)
 
 

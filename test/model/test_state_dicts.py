@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ WRAPPINGS = {
 
 
 @pytest.mark.parametrize("name", WRAPPINGS)
-def test_a_wrapped_state_dict_is_the_one_inside(name, caplog):
+def test_a_wrapped_state_dict_is_the_one_inside(name: str, caplog: pytest.LogCaptureFixture) -> None:
     state = {"conv1.weight": torch.ones(2), "fc.bias": torch.zeros(3)}
     with caplog.at_level(logging.WARNING):
         assert unwrapped(WRAPPINGS[name](state), "a.pth") == state
@@ -30,13 +31,13 @@ def test_a_wrapped_state_dict_is_the_one_inside(name, caplog):
     assert not caplog.records, "nothing is said where nothing was taken away"
 
 
-def test_a_name_that_not_all_begin_with_stays():
+def test_a_name_that_not_all_begin_with_stays() -> None:
     state = {"model.weight": torch.ones(1), "head.weight": torch.ones(1)}
     assert unwrapped(state, "a.pth") is state
 
 
 @pytest.mark.parametrize("form", ["pth", "safetensors"])
-def test_initial_weights_of_any_wrapping_are_taken(tmp_path, form):
+def test_initial_weights_of_any_wrapping_are_taken(tmp_path: Path, form: str) -> None:
     from dcfm_ros.model import create_model
 
     written, model = create_model("camvid_resnet18"), create_model("camvid_resnet18")

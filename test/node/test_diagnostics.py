@@ -47,7 +47,15 @@ def test_one_camera_has_one_status_with_everything() -> None:
         latencies.add(True, 5 * milliseconds)
         latencies.add(False, milliseconds)
     statuses(diagnostics, 10, {"": report(latencies)})
-    counts = {"received": 44, "processed": 30, "dropped": 10, "rejected": 0, "failed": 0, "skipped": 0, "pending": 2}
+    counts: dict[str, Any] = {
+        "received": 44,
+        "processed": 30,
+        "dropped": 10,
+        "rejected": 0,
+        "failed": 0,
+        "skipped": 0,
+        "pending": 2,
+    }
     (status,) = statuses(diagnostics, 12, {"": report(latencies, **counts)})
     assert (status.name, status.level, status.message) == ("segmentation", DiagnosticStatus.OK, "segmenting")
     assert status.hardware_id == "a CPU"
@@ -105,7 +113,7 @@ def test_several_cameras_have_a_status_each_and_the_node_sums_and_says_the_worst
 
 
 def test_a_problem_of_the_node_is_said_once() -> None:
-    def of(state: str = "active", **front: int) -> list[tuple[bytes, str]]:
+    def of(state: str = "active", **front: Any) -> list[tuple[bytes, str]]:
         cameras = {"front": report(**{"received": 3, **front}), "left": report(received=3)}
         return [(s.level, s.message) for s in statuses(Diagnostics("segmentation"), 1, cameras, state, "no memory")]
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 from dcfm_ros.node.log import NodeLog
 
 
 def test_lines_reach_the_writer_of_their_severity() -> None:
     written: list[tuple[str, str]] = []
-    log = NodeLog({name: lambda line, name=name: written.append((name, line)) for name in ("warning", "error")})
+
+    def writer(name: str) -> Callable[[str], None]:
+        return lambda line: written.append((name, line))
+
+    log = NodeLog({name: writer(name) for name in ("warning", "error")})
     log("warning", "late")
     log("error", "lost")
     log.close()

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from dcfm_ros.imaging.encodings import EncodingError, to_rgb
-from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.frame import ChannelOrder, Frame
 from dcfm_ros.imaging.geometry import mask_to_size
 from dcfm_ros.imaging.labels import CAMVID
 from dcfm_ros.imaging.view import View
@@ -64,7 +64,7 @@ def test_another_diagnostic_array_is_not_timing() -> None:
 
 
 @pytest.mark.parametrize(("order", "shape"), [("rgb", (4, 6, 3)), ("mono", (4, 6)), ("bgra", (4, 6, 4))])
-def test_an_image_message_is_read_back_without_a_copy(order: str, shape: tuple[int, ...]) -> None:
+def test_an_image_message_is_read_back_without_a_copy(order: ChannelOrder, shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     message = image_message(Header(frame_id="camera"), pixels[:, ::-1], order)  # not contiguous
     frame = frame_of(message, 17, 1000)
@@ -116,7 +116,7 @@ def test_a_scaled_calibration_sees_in_each_pixel_what_nearest_scaling_shows_ther
     depth: float,
 ) -> None:
     k = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
-    p = np.hstack([k, [[baseline], [0], [0]]])  # the right camera of a pair has its distance here
+    p = np.column_stack([k, np.array([baseline, 0, 0])])  # the right camera of a pair has its distance here
     info = CameraInfo(height=size[0], width=size[1], k=k.ravel(), p=p.ravel())
     scaled = mask_camera_info(info, Header(frame_id="camera"), size, scaled_size)
     assert (scaled.height, scaled.width, scaled.header.frame_id) == (*scaled_size, "camera")
@@ -209,7 +209,7 @@ def test_rep_104_applied_to_a_masks_calibration_finds_what_the_camera_saw_there(
 ) -> None:
     """A point seen in the middle of a mask's pixel is one that the full resolution has in the pixels read out there."""
     k = np.array([[focal[0], skew, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
-    p = np.hstack([k, [[baseline], [0], [0]]])
+    p = np.column_stack([k, np.array([baseline, 0, 0])])
     height, width = reading.picture_size
     x, y, _, _ = reading.shown
     columns = x + np.arange(width) * reading.binning[1]  # of the full resolution, at the picture's pixels

@@ -107,7 +107,7 @@ def test_the_calibration_is_the_one_that_came_with_the_image(gated: Rig) -> None
     gated.send(image)
     gated.wait(GATED.is_there.is_set, "the frame to be under way")
     gated.send(CameraInfo(height=12, width=16, k=[8.0, 0, 7, 0, 8, 5, 0, 0, 1]), "/camera_info")
-    gated.wait(lambda: gated.node._inputs.cameras[""].info(0).width == 16, "the new calibration")
+    gated.wait(lambda: (info := gated.node._inputs.cameras[""].info(0)) and info.width == 16, "the new calibration")
     GATED.gate.set()
     info = gated.wait(lambda: next((i for i in infos if i.header == image.header), None), "the calibration")
     assert info.k.tolist() == [4.0, 0, 3, 0, 4, 2, 0, 0, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
@@ -21,15 +23,21 @@ def test_diagnostics_follow_simulated_time(monkeypatch: pytest.MonkeyPatch, ros_
         node.wait(clock.get_subscription_count, "the node to listen to the clock")
         seconds = iter(range(100, 100_000))
 
-        def tick() -> None:
-            clock.publish(Clock(clock=Time(sec=next(seconds) // 10)))
-
         told = node.listen(DiagnosticArray, "/diagnostics")
-        node.wait(lambda: tick() or told, "diagnostics")
+
+        def tick() -> list[Any]:
+            clock.publish(Clock(clock=Time(sec=next(seconds) // 10)))
+            return told
+
+        def go_on() -> None:
+            tick()
+            node.send(node.picture(1))
+
+        node.wait(tick, "diagnostics")
         assert 10 <= told[0].header.stamp.sec < 10_000
         _, _, values = node.status(
             lambda s: "input_age_s" in {pair.key for pair in s.values},
-            meanwhile=lambda: (tick(), node.send(node.picture(1))),
+            meanwhile=go_on,
         )
         assert abs(float(values["input_age_s"])) < 10_000  # and not the years since 1970
 
@@ -63,5 +71,5 @@ def test_parameters_describe_themselves(monkeypatch: pytest.MonkeyPatch, ros_env
             assert descriptor.read_only == parameter.read_only
             assert all(choice in descriptor.additional_constraints for choice in parameter.choices)
             if parameter.minimum is not None and not isinstance(parameter.default, list):
-                [bounds] = [*descriptor.integer_range, *descriptor.floating_point_range]
+                [bounds] = list(descriptor.integer_range) + list(descriptor.floating_point_range)
                 assert (bounds.from_value, bounds.to_value) == (parameter.minimum, parameter.maximum)

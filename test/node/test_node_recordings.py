@@ -54,7 +54,9 @@ def test_the_node_sees_in_a_recording_what_segment_sees(
     expected = [cv2.imdecode(np.frombuffer(mask, np.uint8), 0) for mask in masks(tmp_path / "out").values()]
     received.clear()
     # A new stream: a keyframe is first.
-    robot.node._configured.network.restart("another recording")
+    configured = robot.node._configured
+    assert configured is not None
+    configured.network.restart("another recording")
     with open_recording(path, damaged="skip") as recording:
         for number, played in enumerate(played_images(recording)):
             robot.send(played.image)

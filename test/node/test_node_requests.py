@@ -187,7 +187,7 @@ def test_a_process_lives_on_after_requests_and_messages_that_raise(
         assert node.stop() == 0
 
 
-def asked(camera: Camera, kind: type, service: str, **fields: Any) -> Any:
+def asked(camera: Camera, kind: Any, service: str, **fields: Any) -> Any:
     client = camera.node.create_client(kind, f"/segmentation/{service}")
     camera.wait(client.service_is_ready, what=service)
     future = client.call_async(kind.Request(**fields))
@@ -221,7 +221,7 @@ labels = st.sampled_from(["", "", "", "configure", "activate", "shutdown", "tran
 transitions = st.builds(Transition, id=st.integers(0, 8) | st.integers(0, 255), label=labels)
 
 
-def requests_of(kind: type, service: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def requests_of(kind: Any, service: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(fields).map(lambda drawn: (kind, f"/segmentation/{service}", drawn))
 
 
@@ -279,7 +279,7 @@ class Fuzzed:
         self.rig = made
         self._clients: dict[str, Any] = {}
 
-    def ask(self, kind: type, service: str, **fields: Any) -> Any:
+    def ask(self, kind: Any, service: str, **fields: Any) -> Any:
         if service not in self._clients:
             self._clients[service] = self.rig.robot.create_client(kind, service)
             self.rig.wait(self._clients[service].service_is_ready, service)

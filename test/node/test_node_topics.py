@@ -79,6 +79,7 @@ def test_every_topic_shows_the_same_mask(
         assert colors[0, 8].tolist() == list(CAMVID.colors[NAMES.index("road")])
         assert not colors[mask == 255].any()
         overlaid = cv2.imdecode(np.frombuffer(answers["overlay/compressed"].data, np.uint8), cv2.IMREAD_COLOR)
+        assert overlaid is not None
         difference = overlaid[:, :, ::-1].astype(int) - pixels(answers["overlay"])
         assert np.abs(difference).mean() < 10
         scaled = answers["camera_info"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dcfm_ros.node.worker import Counts, RejectedError, Worker
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[..., bool]) -> None:
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline
@@ -39,7 +39,7 @@ class Rig:
         self.begun: list[int] = []
         self.rounds: list[dict[str, int]] = []
         self.delivered: list[list[int]] = []
-        self.errors: list[tuple[str, Exception]] = []
+        self.errors: list[tuple[str | None, Exception]] = []
         self.worker: Worker[int, int] = Worker(("front", "left"), self._work, self._deliver, self._on_error)
 
     def start(self) -> None:
@@ -69,12 +69,12 @@ class Rig:
         if 13 in results.get("front", []):
             raise OSError("the publisher is gone")
 
-    def _on_error(self, camera: str, error: Exception) -> None:
+    def _on_error(self, camera: str | None, error: Exception) -> None:
         self.errors.append((camera, error))
 
 
 @pytest.fixture
-def rig():
+def rig() -> Iterator[Rig]:
     rig = Rig()
     rig.start()
     yield rig
@@ -170,7 +170,11 @@ def test_what_work_raises_itself_is_the_end_of_every_item_of_the_round(rig: Rig)
 def test_items_are_skipped_while_the_set_up_runs() -> None:
     rig, may_end = Rig(), threading.Event()
     rig.may_work.set()
-    rig.worker.start(lambda: may_end.wait(10) and None)
+
+    def set_up() -> None:
+        may_end.wait(10)
+
+    rig.worker.start(set_up)
     rig.worker.accept(True)
     rig.submit(1)
     assert not rig.worker.wait_until_set_up(0.01)

@@ -9,11 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from recording_types import MakeFrames
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.frame import ChannelOrder, Frame
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 STEP_NS = 50_000_000
@@ -21,10 +22,10 @@ START_NS = 1_700_000_000_000_000_000
 
 
 @pytest.fixture
-def make_frames() -> Callable[..., list[Frame]]:
+def make_frames() -> MakeFrames:
     """Smooth pictures, so that lossy formats keep them, each with another content; 20 Hz."""
 
-    def make(count: int = 5, size: tuple[int, int] = (24, 32), order: str = "bgr") -> list[Frame]:
+    def make(count: int = 5, size: tuple[int, int] = (24, 32), order: ChannelOrder = "bgr") -> list[Frame]:
         shape = size if order == "mono" else (*size, 3)
         encoding = f"{order}8"
         rng = np.random.default_rng(7)
@@ -113,7 +114,7 @@ def write_ros1() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def cut_video(tmp_path: Path, make_frames: Callable[..., list[Frame]]) -> Path:
+def cut_video(tmp_path: Path, make_frames: MakeFrames) -> Path:
     """An AVI of 30 frames whose second half is missing."""
     path = tmp_path / "cut.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -10,11 +11,11 @@ import pytest
 from dcfm_ros.recordings.background import Behind, read_ahead
 
 
-def test_items_come_in_order_and_no_more_than_the_depth_ahead():
-    made = []
-    taken = []
+def test_items_come_in_order_and_no_more_than_the_depth_ahead() -> None:
+    made: list[int] = []
+    taken: list[int] = []
 
-    def items():
+    def items() -> Iterator[int]:
         for number in range(20):
             made.append(number)
             assert number - len(taken) <= 3
@@ -25,10 +26,10 @@ def test_items_come_in_order_and_no_more_than_the_depth_ahead():
     assert taken == made == [*range(20)]
 
 
-def test_items_are_made_while_the_last_is_used():
+def test_items_are_made_while_the_last_is_used() -> None:
     second = threading.Event()
 
-    def items():
+    def items() -> Iterator[int]:
         yield 1
         second.set()
         yield 2
@@ -38,8 +39,8 @@ def test_items_are_made_while_the_last_is_used():
         assert second.wait(20)
 
 
-def test_an_error_is_raised_in_its_place():
-    def items():
+def test_an_error_is_raised_in_its_place() -> None:
+    def items() -> Iterator[int]:
         yield 1
         raise ValueError("the second")
 
@@ -49,10 +50,10 @@ def test_an_error_is_raised_in_its_place():
         next(ahead)
 
 
-def test_closing_ends_the_reading():
-    made = []
+def test_closing_ends_the_reading() -> None:
+    made: list[int] = []
 
-    def items():
+    def items() -> Iterator[int]:
         for number in range(1000):
             made.append(number)
             yield number
@@ -64,21 +65,21 @@ def test_closing_ends_the_reading():
     assert threading.active_count() == before
 
 
-def test_work_is_done_in_order_by_the_end():
-    done = []
-    behind = Behind(done.append, depth=2)
+def test_work_is_done_in_order_by_the_end() -> None:
+    done: list[int] = []
+    behind: Behind[int] = Behind(done.append, depth=2)
     for number in range(50):
         behind.put(number)
     behind.finish()
     assert done == [*range(50)]
 
 
-def test_putting_waits_while_too_much_is_undone():
+def test_putting_waits_while_too_much_is_undone() -> None:
     may_work = threading.Event()
     put = []
-    behind = Behind(lambda item: may_work.wait(20), depth=2)
+    behind: Behind[int] = Behind(lambda item: may_work.wait(20), depth=2)
 
-    def fill():
+    def fill() -> None:
         for number in range(4):
             behind.put(number)
             put.append(number)
@@ -94,8 +95,8 @@ def test_putting_waits_while_too_much_is_undone():
     assert put == [0, 1, 2, 3]
 
 
-def test_an_error_of_the_work_is_told():
-    def work(item):
+def test_an_error_of_the_work_is_told() -> None:
+    def work(item: int) -> None:
         raise OSError(f"no room for {item}")
 
     behind = Behind(work)

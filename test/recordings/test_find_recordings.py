@@ -6,13 +6,14 @@ from pathlib import Path
 
 import cv2
 import pytest
+from recording_types import MakeFrames
 
 from dcfm_ros.recordings import RecordingError, open_recording
 from dcfm_ros.recordings.find import find_recordings
 from dcfm_ros.recordings.writers import BagWriter
 
 
-def test_recordings_are_found_at_any_depth_and_can_be_opened(tmp_path: Path, make_frames) -> None:
+def test_recordings_are_found_at_any_depth_and_can_be_opened(tmp_path: Path, make_frames: MakeFrames) -> None:
     frames = make_frames(3)
 
     def write_bag(path: Path) -> Path:

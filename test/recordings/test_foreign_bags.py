@@ -6,6 +6,9 @@ import base64
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,11 +16,14 @@ import pytest
 import yaml
 from mcap.writer import IndexType
 from mcap.writer import Writer as McapWriter
+from recording_types import MakeFrames, MakeMessage, WriteMessages, WriteRos1
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.recordings import RecordingError, open_recording
 from dcfm_ros.recordings.find import find_recordings
+from dcfm_ros.recordings.message_bag import Storage
 from dcfm_ros.recordings.messages import read_messages, topics_of
 from dcfm_ros.recordings.writers import BagWriter
 
@@ -27,18 +33,25 @@ FILES = {"sqlite3": "db3", "mcap": "mcap"}
 
 
 @pytest.fixture
-def frames(make_frames):
+def frames(make_frames: MakeFrames) -> list[Frame]:
     return make_frames(6)
 
 
-def write_bag(path, frames, storage="sqlite3"):
+def write_bag(path: Path, frames: Sequence[Frame], storage: Storage = "sqlite3") -> Path:
     with BagWriter(path, "/cam", storage=storage) as bag:
         for frame in frames:
             bag.write(frame)
     return path
 
 
-def write_mcap(path, frames, image_message, profile="ros2", foreign="", **options):
+def write_mcap(
+    path: Path,
+    frames: Sequence[Frame],
+    image_message: MakeMessage,
+    profile: str = "ros2",
+    foreign: str = "",
+    **options: Any,
+) -> Path:
     """As rosbag2 does; foreign: the encoding of a schema on a topic beside the images."""
     with path.open("wb") as file:
         writer = McapWriter(file, **options)
@@ -57,7 +70,7 @@ def write_mcap(path, frames, image_message, profile="ros2", foreign="", **option
     return path
 
 
-def assert_reads(path, frames, topic=None):
+def assert_reads(path: Path, frames: Sequence[Frame], topic: str | None = None) -> None:
     """All frames, whether damage is an error (report, evaluate) or is skipped (segment, replay), and nothing lost."""
     for damaged in ("raise", "skip"):
         with open_recording(path, topic, damaged=damaged) as recording:
@@ -69,7 +82,7 @@ def assert_reads(path, frames, topic=None):
                 np.testing.assert_array_equal(frame.pixels, other.pixels)
 
 
-def edit(path, change):
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     metadata = path / "metadata.yaml"
     told = yaml.safe_load(metadata.read_text())
     change(told["rosbag2_bagfile_information"])
@@ -77,7 +90,7 @@ def edit(path, change):
 
 
 @pytest.fixture
-def unwritten(tmp_path, frames):
+def unwritten(tmp_path: Path, frames: Sequence[Frame]) -> Path:
     """A bag whose recorder was killed: half of its messages are in the -wal beside the database."""
     whole, path = write_bag(tmp_path / "whole", frames), tmp_path / "killed"
     file = whole / "whole.db3"
@@ -98,14 +111,16 @@ def unwritten(tmp_path, frames):
     return path
 
 
-def test_what_sqlite_had_not_written_into_the_file_is_read_and_the_bag_left_as_it_is(unwritten, frames):
+def test_what_sqlite_had_not_written_into_the_file_is_read_and_the_bag_left_as_it_is(
+    unwritten: Path, frames: Sequence[Frame]
+) -> None:
     before = {path.name: path.read_bytes() for path in unwritten.iterdir()}
     assert_reads(unwritten, frames)
     assert_reads(unwritten / "whole.db3", frames)
     assert {path.name: path.read_bytes() for path in unwritten.iterdir()} == before
 
 
-def test_a_folder_of_ros1_bags_is_one_drive(tmp_path, frames, write_ros1):
+def test_a_folder_of_ros1_bags_is_one_drive(tmp_path: Path, frames: Sequence[Frame], write_ros1: WriteRos1) -> None:
     (tmp_path / "drive").mkdir()
     write_ros1(tmp_path / "drive" / "drive_0.bag", frames[:2])
     write_ros1(tmp_path / "drive" / "drive_1.bag", frames[2:])
@@ -113,7 +128,9 @@ def test_a_folder_of_ros1_bags_is_one_drive(tmp_path, frames, write_ros1):
 
 
 @pytest.mark.parametrize("storage", FILES)
-def test_names_say_nothing_about_what_a_bag_is(tmp_path, frames, write_ros1, storage):
+def test_names_say_nothing_about_what_a_bag_is(
+    tmp_path: Path, frames: Sequence[Frame], write_ros1: WriteRos1, storage: Storage
+) -> None:
     path = write_bag(tmp_path / "run.bag", frames, storage)
     assert_reads(path, frames)
     file = next(path.glob(f"*.{FILES[storage]}"))
@@ -124,7 +141,9 @@ def test_names_say_nothing_about_what_a_bag_is(tmp_path, frames, write_ros1, sto
     assert_reads(tmp_path / "old.db3", frames)
 
 
-def test_a_recording_that_is_still_called_active_is_found(tmp_path, frames, write_ros1):
+def test_a_recording_that_is_still_called_active_is_found(
+    tmp_path: Path, frames: Sequence[Frame], write_ros1: WriteRos1
+) -> None:
     path = write_ros1(tmp_path / "drive.bag", frames).rename(tmp_path / "drive.bag.active")
     (tmp_path / "notes.txt").write_text("wet")
     sqlite3.connect(tmp_path / "thumbs").execute("CREATE TABLE pictures (id)").connection.close()
@@ -134,7 +153,7 @@ def test_a_recording_that_is_still_called_active_is_found(tmp_path, frames, writ
 
 @pytest.mark.parametrize("name", ["a#b", "100%20", "what?", "a b&c=d"])
 @pytest.mark.parametrize("storage", FILES)
-def test_any_name_of_a_folder_will_do(tmp_path, frames, name, storage):
+def test_any_name_of_a_folder_will_do(tmp_path: Path, frames: Sequence[Frame], name: str, storage: Storage) -> None:
     path = write_bag(tmp_path / name / name, frames, storage)
     assert [entry.name for entry in tmp_path.iterdir()] == [name], "nothing is written elsewhere"
     assert_reads(path, frames)
@@ -142,8 +161,10 @@ def test_any_name_of_a_folder_will_do(tmp_path, frames, name, storage):
 
 @pytest.mark.parametrize("storage", FILES)
 @pytest.mark.parametrize("qos", ["", "- history: 1\n  depth: 7\n  reliability: 2\n", "[]", "nonsense"])
-def test_qos_in_the_metadata_says_nothing_about_reading(tmp_path, frames, storage, qos):
-    def change(told):
+def test_qos_in_the_metadata_says_nothing_about_reading(
+    tmp_path: Path, frames: Sequence[Frame], storage: Storage, qos: str
+) -> None:
+    def change(told: dict[str, Any]) -> None:
         for topic in told["topics_with_message_count"]:
             topic["topic_metadata"]["offered_qos_profiles"] = qos
 
@@ -158,7 +179,9 @@ def test_qos_in_the_metadata_says_nothing_about_reading(tmp_path, frames, storag
 @pytest.mark.parametrize(
     ("field", "value"), [("storage_identifier", ""), ("storage_identifier", None), ("version", 99), ("duration", None)]
 )
-def test_metadata_that_is_odd_costs_nothing(tmp_path, frames, storage, field, value):
+def test_metadata_that_is_odd_costs_nothing(
+    tmp_path: Path, frames: Sequence[Frame], storage: Storage, field: str, value: object
+) -> None:
     path = write_bag(tmp_path / "bag", frames, storage)
     edit(path, lambda told: told.update({field: value}))
     assert_reads(path, frames)
@@ -167,14 +190,18 @@ def test_metadata_that_is_odd_costs_nothing(tmp_path, frames, storage, field, va
 @pytest.mark.parametrize(
     ("profile", "foreign"), [("ros2", "protobuf"), ("ros2", "jsonschema"), ("", ""), ("x", "cbor")]
 )
-def test_what_is_not_the_image_topic_does_not_matter(tmp_path, frames, image_message, profile, foreign):
+def test_what_is_not_the_image_topic_does_not_matter(
+    tmp_path: Path, frames: Sequence[Frame], image_message: MakeMessage, profile: str, foreign: str
+) -> None:
     path = write_mcap(tmp_path / "a.mcap", frames, image_message, profile, foreign)
     assert_reads(path, frames)
     assert topics_of(path)["/cam"] == IMAGE
     assert len(list(read_messages(path, "/cam"))) == len(frames)
 
 
-def test_definition_of_another_topic_may_be_empty(tmp_path, frames, write_messages, image_message):
+def test_definition_of_another_topic_may_be_empty(
+    tmp_path: Path, frames: Sequence[Frame], write_messages: WriteMessages, image_message: MakeMessage
+) -> None:
     messages = [("/cam", f.stamp_ns, image_message(f)) for f in frames]
     messages.append(("/scan", 1, ("sensor_msgs/msg/LaserScan", b"\0\1\0\0")))
     path = write_messages(tmp_path / "bag", messages)
@@ -185,13 +212,17 @@ def test_definition_of_another_topic_may_be_empty(tmp_path, frames, write_messag
     assert_reads(path, frames)
 
 
-def test_mcap_without_index_and_out_of_order_is_read_in_the_order_of_receipt(tmp_path, frames, image_message):
+def test_mcap_without_index_and_out_of_order_is_read_in_the_order_of_receipt(
+    tmp_path: Path, frames: Sequence[Frame], image_message: MakeMessage
+) -> None:
     shuffled = [frames[i] for i in (1, 0, 2, 3, 5, 4)]
     path = write_mcap(tmp_path / "fast.mcap", shuffled, image_message, use_chunking=False, index_types=IndexType.NONE)
     assert_reads(path, frames)
 
 
-def test_mcap_that_ends_at_a_record_without_its_end_is_told(tmp_path, frames, image_message):
+def test_mcap_that_ends_at_a_record_without_its_end_is_told(
+    tmp_path: Path, frames: Sequence[Frame], image_message: MakeMessage
+) -> None:
     path = write_mcap(tmp_path / "cut.mcap", frames, image_message, use_chunking=False)
     data = path.read_bytes()
     at = data.index(frames[3].pixels.tobytes()) + frames[3].pixels.nbytes
@@ -203,7 +234,7 @@ def test_mcap_that_ends_at_a_record_without_its_end_is_told(tmp_path, frames, im
         open_recording(path)
 
 
-def test_ros1_messages_in_mcap(tmp_path, frames):
+def test_ros1_messages_in_mcap(tmp_path: Path, frames: Sequence[Frame]) -> None:
     types = get_typestore(Stores.ROS1_NOETIC)
     with (tmp_path / "old.mcap").open("wb") as file:
         writer = McapWriter(file)
@@ -218,7 +249,7 @@ def test_ros1_messages_in_mcap(tmp_path, frames):
     assert_reads(tmp_path / "old.mcap", frames)
 
 
-def foxglove_definition(name, fields):
+def foxglove_definition(name: str, fields: dict[str, int]) -> Any:
     """A FileDescriptorSet like Foxglove's, with its import of Google's Timestamp."""
     from google.protobuf import descriptor_pb2, timestamp_pb2
 
@@ -248,13 +279,13 @@ FOXGLOVE = {
 }  # fmt: skip
 
 
-def foxglove_values(kind, frame):
+def foxglove_values(kind: str, frame: Frame) -> dict[str, Any]:
     if kind == "RawImage":
         return {"width": 32, "height": 24, "encoding": "bgr8", "step": 96, "data": frame.pixels.tobytes()}
     return {"format": "png", "data": cv2.imencode(".png", frame.pixels)[1].tobytes()}
 
 
-def write_foxglove(path, frames, kind, encoding):
+def write_foxglove(path: Path, frames: Sequence[Frame], kind: str, encoding: str) -> Path:
     from google.protobuf import descriptor_pool, message_factory
 
     files = foxglove_definition(kind, FOXGLOVE[kind])
@@ -286,7 +317,7 @@ def write_foxglove(path, frames, kind, encoding):
 
 @pytest.mark.parametrize("encoding", ["protobuf", "json"])
 @pytest.mark.parametrize("kind", ["RawImage", "CompressedImage"])
-def test_foxglove_images(tmp_path, frames, kind, encoding):
+def test_foxglove_images(tmp_path: Path, frames: Sequence[Frame], kind: str, encoding: str) -> None:
     path = write_foxglove(tmp_path / "fox.mcap", frames, kind, encoding)
     assert_reads(path, frames)
     with open_recording(path) as recording:
@@ -294,13 +325,13 @@ def test_foxglove_images(tmp_path, frames, kind, encoding):
 
 
 @pytest.mark.parametrize("topic", [None, "/cam"])
-def test_foxglove_video_is_refused_with_the_way_out(tmp_path, frames, topic):
+def test_foxglove_video_is_refused_with_the_way_out(tmp_path: Path, frames: Sequence[Frame], topic: str | None) -> None:
     path = write_foxglove(tmp_path / "fox.mcap", frames, "CompressedVideo", "protobuf")
     with pytest.raises(RecordingError, match=r"foxglove\.CompressedVideo.*decode the packets of video first"):
         open_recording(path, topic)
 
 
-def test_foxglove_images_in_ros2s_own_words(tmp_path, frames):
+def test_foxglove_images_in_ros2s_own_words(tmp_path: Path, frames: Sequence[Frame]) -> None:
     kind = "foxglove_msgs/msg/CompressedImage"
     types = get_typestore(Stores.ROS2_JAZZY)
     types.register(get_types_from_msg(
@@ -317,8 +348,8 @@ def test_foxglove_images_in_ros2s_own_words(tmp_path, frames):
 
 
 def test_a_recording_of_which_no_frame_can_be_read_does_not_end_well(
-    tmp_path, frames, write_messages, compressed_message
-):
+    tmp_path: Path, frames: Sequence[Frame], write_messages: WriteMessages, compressed_message: MakeMessage
+) -> None:
     video = np.frombuffer(b"\0\0\0\1\x67" + bytes(100), np.uint8)
     messages = [("/cam", f.stamp_ns, compressed_message(f, name="h264", data=video)) for f in frames]
     bag = write_messages(tmp_path / "bag", messages)

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,17 +17,18 @@ from foreign_bags import image_of, leave_in_wal, write_foxglove, write_mcap, wri
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.writer import IndexType
+from recording_types import MakeFrames
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import get_types_from_msg
 
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.recordings import RecordingError, open_recording
 from dcfm_ros.recordings.find import find_recordings
+from dcfm_ros.recordings.message_bag import Storage
 from dcfm_ros.recordings.messages import read_messages
+from dcfm_ros.recordings.recording import Damaged
 from dcfm_ros.recordings.writers import BagWriter, VideoWriter
 
-MakeFrames = Callable[..., list[Frame]]
-Storage = Any
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 
 
@@ -45,7 +46,8 @@ def write_bag(path: Path, frames: Sequence[Frame], storage: Storage = "sqlite3")
 
 def assert_read(path: Path, frames: Sequence[Frame], losses: Sequence[str] = ()) -> None:
     """By those who take damage for an error, where nothing is lost, and by those who do not."""
-    for damaged in ("skip",) if losses else ("skip", "raise"):
+    ways: tuple[Damaged, ...] = ("skip",) if losses else ("skip", "raise")
+    for damaged in ways:
         with open_recording(path, damaged=damaged) as recording:
             read = list(recording)
             assert [frame.stamp_ns for frame in read] == [frame.stamp_ns for frame in frames]
@@ -92,7 +94,7 @@ def test_split_ros1_bags_are_one_recording(tmp_path: Path, frames: list[Frame]) 
 @pytest.mark.parametrize("parts", [((0, 2, 4), (1, 3, 5)), ((0, 5), (1, 2), (3, 4)), ((0,), (), (1, 2, 3, 4, 5))])
 @pytest.mark.parametrize("kind", ["sqlite3", "mcap", "ROS 1"])
 def test_files_of_a_bag_that_overlap_in_time_are_read_in_the_order_of_receipt(
-    tmp_path: Path, frames: list[Frame], kind: str, parts: tuple[tuple[int, ...], ...]
+    tmp_path: Path, frames: list[Frame], kind: Storage | Literal["ROS 1"], parts: tuple[tuple[int, ...], ...]
 ) -> None:
     drive = tmp_path / "drive"
     drive.mkdir()
@@ -103,7 +105,7 @@ def test_files_of_a_bag_that_overlap_in_time_are_read_in_the_order_of_receipt(
             if some:
                 write_ros1(drive / f"drive_{number}.bag", some)
             continue
-        written = write_bag(tmp_path / f"part{number}", some, kind)  # type: ignore[arg-type]
+        written = write_bag(tmp_path / f"part{number}", some, kind)
         (file,) = (path for path in written.iterdir() if path.suffix in (".db3", ".mcap"))
         names.append(f"drive_{number}{file.suffix}")
         file.rename(drive / names[-1])
@@ -131,7 +133,12 @@ def test_a_bag_is_not_the_one_that_a_uri_would_make_of_its_name(tmp_path: Path, 
 
 
 def test_the_name_of_a_file_says_nothing(tmp_path: Path, frames: list[Frame]) -> None:
-    writers = {"a.bag": write_mcap, "b.mcap": write_ros1, "c": write_ros1, "d.recording": write_mcap}
+    writers: dict[str, Callable[[Path, list[Frame]], Path]] = {
+        "a.bag": write_mcap,
+        "b.mcap": write_ros1,
+        "c": write_ros1,
+        "d.recording": write_mcap,
+    }
     for name, write in writers.items():
         assert_read(write(tmp_path / name, frames), frames)
     assert find_recordings(tmp_path) == [tmp_path / name for name in writers]
@@ -142,7 +149,7 @@ def test_bags_of_several_robots_are_not_taken_for_one(tmp_path: Path, frames: li
         write_ros1(tmp_path / name, frames)
     for damaged in ("raise", "skip"):
         with pytest.raises(RecordingError, match="holds 2 bag files that are not one recording"):
-            open_recording(tmp_path, damaged=damaged)  # type: ignore[arg-type]
+            open_recording(tmp_path, damaged=damaged)
     assert find_recordings(tmp_path) == [tmp_path / "front.bag", tmp_path / "rear.bag"]
 
 
@@ -189,7 +196,8 @@ def test_metadata_of_any_values_keeps_no_frame_back(tmp_path: Path, frames: list
         write_bag(path, frames)
         shutil.copy(path / "metadata.yaml", tmp_path / "sound.yaml")
     document = yaml.safe_load((tmp_path / "sound.yaml").read_text())
-    place, keys = document, []
+    keys: list[Any] = []
+    place = document
     while isinstance(place, (dict, list)) and place and (not keys or data.draw(st.booleans())):
         keys.append(data.draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place)))))
         parent, place = place, place[keys[-1]]

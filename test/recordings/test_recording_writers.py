@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
 from dcfm_ros.imaging.encodings import to_rgb
-from dcfm_ros.imaging.frame import Frame
+from dcfm_ros.imaging.frame import ChannelOrder, Frame
 from dcfm_ros.recordings import RecordingError, open_recording
 from dcfm_ros.recordings.writers import BagWriter, MaskWriter, VideoWriter
 
 
-def picture(height=24, width=32, colour=(200, 40, 20)):
+def picture(height: int = 24, width: int = 32, colour: tuple[int, int, int] = (200, 40, 20)) -> np.ndarray:
     return np.full((height, width, 3), colour, np.uint8)
 
 
-def names_in(folder):
+def names_in(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_masks_come_back_exactly(tmp_path):
+def test_masks_come_back_exactly(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     masks = [rng.integers(0, 256, (37, 53), np.uint8) for _ in range(3)]
     masks += [np.full((5, 4), 255, np.uint8), masks[0][::2, ::-3]]
@@ -32,12 +36,13 @@ def test_masks_come_back_exactly(tmp_path):
         np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), mask)
 
 
-def test_mask_is_replaced(tmp_path):
+def test_mask_is_replaced(tmp_path: Path) -> None:
     writer = MaskWriter(tmp_path)
     for value in (1, 2):
         path = writer.write(7, np.full((3, 3), value, np.uint8))
     assert names_in(tmp_path) == ["000007.png"]
-    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).max() == 2
+    written = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert written is not None and written.max() == 2
 
 
 @pytest.mark.parametrize(
@@ -49,20 +54,20 @@ def test_mask_is_replaced(tmp_path):
         (-1, np.zeros((3, 3), np.uint8), "index is -1"),
     ],
 )
-def test_mask_that_is_none(tmp_path, index, mask, reason):
+def test_mask_that_is_none(tmp_path: Path, index: int, mask: np.ndarray, reason: str) -> None:
     with pytest.raises(RecordingError, match=reason):
         MaskWriter(tmp_path).write(index, mask)
     assert names_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("make", [MaskWriter, lambda folder: VideoWriter(folder / "v.mp4", 10)])
-def test_folder_that_is_a_file(tmp_path, make):
+def test_folder_that_is_a_file(tmp_path: Path, make: Callable[[Path], object]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordingError, match="cannot be made a folder"):
         make(tmp_path / "file")
 
 
-def test_video_keeps_colours_and_rate(tmp_path):
+def test_video_keeps_colours_and_rate(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "new" / "v.mp4", 12.5) as writer:
         for _ in range(5):
             writer.write(picture())
@@ -73,7 +78,7 @@ def test_video_keeps_colours_and_rate(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(25, 33), (24, 33), (25, 32), (375, 1242), (2, 3)])
-def test_odd_sides_are_cropped(tmp_path, size):
+def test_odd_sides_are_cropped(tmp_path: Path, size: tuple[int, int]) -> None:
     with VideoWriter(tmp_path / "v.mp4", 10) as writer:
         writer.write(picture(*size))
         writer.write(picture(*size))
@@ -81,7 +86,7 @@ def test_odd_sides_are_cropped(tmp_path, size):
     assert [(f.height, f.width) for f in open_recording(tmp_path / "v.mp4")] == [even, even]
 
 
-def test_video_frame_of_another_size_is_resized(tmp_path):
+def test_video_frame_of_another_size_is_resized(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "v.mp4", 10) as writer:
         for size in ((24, 32), (48, 64), (11, 90)):
             writer.write(picture(*size))
@@ -90,7 +95,7 @@ def test_video_frame_of_another_size_is_resized(tmp_path):
     assert np.abs(to_rgb(frames[1]).astype(int) - picture()).max() < 12
 
 
-def test_video_appears_when_it_is_whole(tmp_path):
+def test_video_appears_when_it_is_whole(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "v.mp4", 10)
     writer.write(picture())
     assert not (tmp_path / "v.mp4").exists()
@@ -101,7 +106,7 @@ def test_video_appears_when_it_is_whole(tmp_path):
         writer.write(picture())
 
 
-def test_video_is_dropped_after_an_error_and_the_old_one_kept(tmp_path):
+def test_video_is_dropped_after_an_error_and_the_old_one_kept(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_bytes(b"old")
     with pytest.raises(RuntimeError), VideoWriter(tmp_path / "v.mp4", 10) as writer:
         writer.write(picture())
@@ -110,7 +115,7 @@ def test_video_is_dropped_after_an_error_and_the_old_one_kept(tmp_path):
     assert (tmp_path / "v.mp4").read_bytes() == b"old"
 
 
-def test_video_without_frames_is_none(tmp_path):
+def test_video_without_frames_is_none(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "v.mp4", 10):
         pass
     assert names_in(tmp_path) == []
@@ -120,13 +125,13 @@ def test_video_without_frames_is_none(tmp_path):
     "bad",
     [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), np.zeros((1, 8, 3), np.uint8)],
 )
-def test_picture_that_is_none(tmp_path, bad):
+def test_picture_that_is_none(tmp_path: Path, bad: np.ndarray) -> None:
     with pytest.raises(RecordingError, match=r"expected uint8 \(H, W, 3\)"):
         VideoWriter(tmp_path / "v.mp4", 10).write(bad)
 
 
 @pytest.mark.parametrize(("name", "rate", "reason"), [("v.avi", 10, r"\.mp4"), ("v.mp4", 0, "rate_hz is 0")])
-def test_video_that_cannot_be(tmp_path, name, rate, reason):
+def test_video_that_cannot_be(tmp_path: Path, name: str, rate: float, reason: str) -> None:
     with pytest.raises(RecordingError, match=reason):
         VideoWriter(tmp_path / name, rate)
 
@@ -135,14 +140,14 @@ def test_video_that_cannot_be(tmp_path, name, rate, reason):
     ("order", "channels", "encoding"),
     [("mono", 0, "mono8"), ("rgb", 3, "rgb8"), ("bgr", 3, "bgr8"), ("rgba", 4, "rgba8"), ("bgra", 4, "bgra8")],
 )
-def test_bag_holds_standard_messages(tmp_path, order, channels, encoding):
+def test_bag_holds_standard_messages(tmp_path: Path, order: ChannelOrder, channels: int, encoding: str) -> None:
     rows = np.random.default_rng(1).integers(0, 256, (6, 20) + ((channels,) if channels else ()), np.uint8)
     strided = rows[:, 3:11]
     with BagWriter(tmp_path / "bag", "/cam", frame_id="front") as bag:
         bag.write(Frame(strided, order, 1_500_000_000, "whatever it was"))
     with AnyReader([tmp_path / "bag"]) as reader:
         ((connection, received_ns, raw),) = list(reader.messages())
-        message = reader.deserialize(raw, connection.msgtype)
+        message: Any = reader.deserialize(raw, connection.msgtype)
     assert (connection.topic, received_ns, message.encoding) == ("/cam", 1_500_000_000, encoding)
     assert (message.header.frame_id, message.header.stamp.sec, message.header.stamp.nanosec) == (
         "front",
@@ -153,13 +158,13 @@ def test_bag_holds_standard_messages(tmp_path, order, channels, encoding):
     np.testing.assert_array_equal(message.data, strided.reshape(-1))
 
 
-def test_bag_is_not_overwritten(tmp_path):
+def test_bag_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "bag").mkdir()
     with pytest.raises(RecordingError, match="cannot be written as a bag"):
         BagWriter(tmp_path / "bag", "/cam")
 
 
-def test_bag_after_an_error_is_none(tmp_path):
+def test_bag_after_an_error_is_none(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), BagWriter(tmp_path / "bag", "/cam") as bag:
         bag.write(Frame(picture()))
         raise RuntimeError

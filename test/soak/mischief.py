@@ -128,12 +128,13 @@ def change_parameters(robot: Robot, cameras: Sequence[RobotCamera]) -> Doing:
     """Good values, which must be taken, and bad ones, which must be refused with a sentence."""
     rng = robot.random
     while True:
+        value: Any
         is_bad = rng.random() < 0.3
         if is_bad:
             name, value = rng.choice(_BAD)
         elif rng.random() < 0.2:
             name = ".".join(filter(None, (rng.choice(cameras).name, "output_size")))
-            value: Any = rng.choice(_GOOD_SIZES)
+            value = rng.choice(_GOOD_SIZES)
         else:
             name = rng.choice(tuple(_GOOD))
             value = rng.choice(_GOOD[name])

@@ -59,7 +59,7 @@ def run(phase: Phase, minutes: float, seed: int, folder: Path, trips: int = 0) -
     """Run the phase for its share of `minutes`, and on until there were so many round trips."""
     domain = random.Random().randrange(1, 102)
     environment = os.environ | {"ROS_DOMAIN_ID": str(domain)}
-    parameters = SMALL | phase.parameters | {"input_transport": phase.transport}
+    parameters = SMALL | dict(phase.parameters) | {"input_transport": phase.transport}
     log = folder / f"{phase.name.replace(' ', '_')}.log"
     with _nobody_reads(log) if not phase.is_log_read else _kept(log):
         node = NodeProcess(environment, parameters, log)

@@ -56,7 +56,7 @@ class Robot:
             self._executor.spin_once(timeout_sec=0.005)
             self._tasks = [task for task in self._tasks if self._turn(task)]
 
-    def ask(self, kind: type, service: str, **fields: Any) -> Future:
+    def ask(self, kind: Any, service: str, **fields: Any) -> Future:
         """Call a service of the node; to be yielded by a doing."""
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, f"/segmentation/{service}")
@@ -87,8 +87,10 @@ class Robot:
             wanted = task.doing.send(answer)
         except StopIteration:
             return False
-        task.future = wanted if isinstance(wanted, Future) else None
-        task.due = now + (_ANSWER_S if task.future is not None else wanted)
+        if isinstance(wanted, Future):
+            task.future, task.due = wanted, now + _ANSWER_S
+        else:
+            task.future, task.due = None, now + wanted
         return True
 
 

@@ -63,7 +63,7 @@ def _written(name: str, folder: Path) -> tuple[Path, Path]:
     torch.manual_seed(6)
     model = create_model(name)
     with torch.no_grad():  # random weights give nearly equal logits: larger ones make clear winners
-        model.head[-1].weight.mul_(50)
+        model.head[-1].get_parameter("weight").mul_(50)
     save_weights(model, folder / "weights.safetensors")
     exported = Exported("onnx", model.config, "fp32", "0" * 64)
     with new_folder(folder / "graphs") as graphs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from dcfm_ros.streaming.options import stream_choices
         ("max_stamp_gap_s", 0.0, "max_stamp_gap_s is 0.0; expected 0.001 to 3600.0"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_name(field: str, value: object, said: str) -> None:
+def test_a_value_that_cannot_be_is_refused_by_name(field: str, value: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         StreamOptions(**{field: value})
 

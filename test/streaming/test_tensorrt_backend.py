@@ -92,7 +92,7 @@ def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     model = create_model(name)
     # A classifier of random weights gives nearly equal logits: larger ones make clear winners.
     with torch.no_grad():
-        model.head[-1].weight.mul_(50)
+        model.head[-1].get_parameter("weight").mul_(50)
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     save_weights(model, path)
     return path

@@ -52,7 +52,7 @@ def network(request: pytest.FixtureRequest, device: str) -> Network:
     model = create_model(request.param)
     # A classifier of random weights gives nearly equal logits: larger ones make clear winners.
     with torch.no_grad():
-        model.head[-1].weight.mul_(50)
+        model.head[-1].get_parameter("weight").mul_(50)
     copy = DCFM(model.config)
     copy.load_state_dict(model.state_dict())
     return Network(copy, TorchBackend(model, device, precision="fp32"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dcfm_ros.imaging.logits import ids_from_logits
+from dcfm_ros.streaming.backends.cuda_device import CudaDevice
 from dcfm_ros.streaming.backends.torch_cuda import CudaRunner
 
 
@@ -62,6 +64,10 @@ class Sum(nn.Module):
         return torch.stack(inputs).sum(0)
 
 
+def runner_on(device: HostDevice) -> CudaRunner:
+    return CudaRunner(cast(CudaDevice, device))
+
+
 @pytest.fixture
 def device() -> HostDevice:
     return HostDevice()
@@ -69,7 +75,7 @@ def device() -> HostDevice:
 
 @pytest.fixture
 def runner(device: HostDevice) -> CudaRunner:
-    return CudaRunner(device)
+    return runner_on(device)
 
 
 def values(*shape: int, seed: int = 0) -> Tensor:
@@ -96,7 +102,7 @@ def test_what_a_recording_gave_stays_as_it_was(runner: CudaRunner) -> None:
 
 def test_where_nothing_can_be_recorded_parts_run_as_they_are() -> None:
     device = HostDevice(can_record=False)
-    runner, part = CudaRunner(device), Sum()
+    runner, part = runner_on(device), Sum()
     for seed in range(4):
         torch.testing.assert_close(runner.run(part, values(2, seed=seed)), values(2, seed=seed))
     assert device.recordings == 0
@@ -124,10 +130,10 @@ def test_ids_are_those_of_the_sum_of_logits(runner: CudaRunner, confidence: bool
     one, other = values(1, 4, 6, 7), values(1, 4, 6, 7, seed=1)
     for logits in ([one], [one, other]):
         ids, max_softmax = runner.ids(logits, (31, 40), confidence)
-        expected, expected_confidence = ids_from_logits(sum(logits)[0].numpy(), (31, 40), confidence)
+        expected, expected_confidence = ids_from_logits(torch.stack(logits).sum(0)[0].numpy(), (31, 40), confidence)
         np.testing.assert_array_equal(ids, expected)
         assert (max_softmax is None) == (expected_confidence is None)
-        if max_softmax is not None:
+        if max_softmax is not None and expected_confidence is not None:
             np.testing.assert_allclose(max_softmax.astype(int), expected_confidence, atol=1)
 
 
@@ -139,6 +145,6 @@ def test_arrays_go_there_and_back(runner: CudaRunner) -> None:
 def test_without_triton_ids_are_decided_in_bands_and_it_is_said(
     device: HostDevice, caplog: pytest.LogCaptureFixture
 ) -> None:
-    CudaRunner(device)  # Triton has no kernels for the host
+    runner_on(device)  # Triton has no kernels for the host
     (record,) = caplog.records
     assert "Triton does not run here" in record.message

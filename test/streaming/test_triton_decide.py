@@ -84,7 +84,12 @@ def test_the_kernel_compiles_for_gpus(
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     # Triton makes constants of arguments that are 1, as the stride of classes that lie innermost is.
-    constants = {"class_stride": 1, "block_height": 4, "block_width": 64, "with_confidence": confidence}
+    constants: dict[str, int | None] = {
+        "class_stride": 1,
+        "block_height": 4,
+        "block_width": 64,
+        "with_confidence": confidence,
+    }
     constants |= {} if confidence else {"max_softmax": None}
     pointers = {"logits": f"*{dtype}", "ids": "*u8", "max_softmax": "*u8"}
     signature = {name: "constexpr" if name in constants else pointers.get(name, "i32") for name in _decide.arg_names}

@@ -71,7 +71,7 @@ def _installed(of: str = "10.3.0") -> Iterator[ModuleType]:
     names = ("tensorrt", *_USERS)
     before = {name: sys.modules.pop(name, None) for name in names}
     sys.modules["tensorrt"] = this = sys.modules[__name__]
-    this.__version__ = version[0] = of
+    vars(this)["__version__"] = version[0] = of
     _built.clear()
     try:
         yield this

@@ -122,7 +122,7 @@ class IExecutionContext:
         shape, dtype = self.get_tensor_shape(name), np.dtype(_NUMPY[self._engine.get_tensor_dtype(name)])
         length = int(np.prod(shape)) * dtype.itemsize
         memory = (ctypes.c_uint8 * length).from_address(self._addresses[name])
-        return np.frombuffer(memory, dtype).reshape(shape)
+        return np.frombuffer(memoryview(memory), dtype).reshape(shape)
 
     def _run(self, views: dict[str, np.ndarray]) -> None:
         inputs, outputs = (list(views)[: self._engine._num_inputs], list(views)[self._engine._num_inputs :])
@@ -131,6 +131,11 @@ class IExecutionContext:
             views[name][...] = result
 
 
-def _ort_type(session: onnxruntime.InferenceSession, name: str) -> type:
+def _ort_type(session: onnxruntime.InferenceSession, name: str) -> type[np.generic]:
     [of] = [value.type for value in session.get_inputs() if value.name == name]
-    return {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}[of]
+    kinds: dict[str, type[np.generic]] = {
+        "tensor(float)": np.float32,
+        "tensor(float16)": np.float16,
+        "tensor(uint8)": np.uint8,
+    }
+    return kinds[of]

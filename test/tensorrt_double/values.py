@@ -21,7 +21,12 @@ class DataType(enum.Enum):
 
 float32, float16 = DataType.FLOAT, DataType.HALF
 _OF_ONNX = {1: DataType.FLOAT, 10: DataType.HALF, 2: DataType.UINT8, 3: DataType.INT8, 6: DataType.INT32}
-_NUMPY = {DataType.FLOAT: np.float32, DataType.HALF: np.float16, DataType.UINT8: np.uint8, DataType.INT32: np.int32}
+_NUMPY: dict[DataType, type[np.generic]] = {
+    DataType.FLOAT: np.float32,
+    DataType.HALF: np.float16,
+    DataType.UINT8: np.uint8,
+    DataType.INT32: np.int32,
+}
 
 
 class TensorIOMode(enum.Enum):

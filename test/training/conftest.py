@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import run_recipe
@@ -75,7 +76,7 @@ def totals(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The loss of each step that is run from now on."""
     seen: list[float] = []
 
-    def recorded(*args: object, **kwargs: object) -> Losses:
+    def recorded(*args: Any, **kwargs: Any) -> Losses:
         losses = dcfm_losses(*args, **kwargs)
         seen.append(losses.total.item())
         return losses

@@ -38,7 +38,8 @@ def _exact(conv: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 def test_gradients_are_as_close_to_the_exact_ones_as_torchs_own(kernel: int, stride: int, dtype: torch.dtype) -> None:
     torch.manual_seed(kernel + stride)
-    plain = nn.Conv2d(24, 24, kernel, stride, kernel // 2, groups=24, bias=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain = nn.Conv2d(24, 24, kernel, stride, kernel // 2, groups=24, bias=False)
+    plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch takes it, its types do not
     quick = copy.deepcopy(plain)
     quicken_depthwise(quick)
     x = torch.randn(2, 24, 19, 22).to(dtype).to(memory_format=torch.channels_last)

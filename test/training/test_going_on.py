@@ -24,7 +24,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     losses = step.dcfm_losses
     taken = 0
 
-    def counted(*args: object, **kwargs: object) -> Losses:
+    def counted(*args: Any, **kwargs: Any) -> Losses:
         nonlocal taken
         if taken == steps:
             raise KeyboardInterrupt

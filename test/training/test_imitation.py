@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from imagenet_files import efficientnet_lite, install
 from torch.utils.data import Dataset
 
 from dcfm_ros.model import DCFM, create_model, load_weights
+from dcfm_ros.model.backbones.efficientnet_lite import EfficientNetLiteEncoder
 from dcfm_ros.model.pretrained import imagenet_first_block, initialise
 from dcfm_ros.training import imitation
 from dcfm_ros.training.imitation import fit_what_no_weights_fit, imitate_first_block
-from dcfm_ros.training.pairs import Pair
+from dcfm_ros.training.pairs import Pair, PairDataset
 from dcfm_ros.training.recipe import Recipe, SourceRecipe
 from dcfm_ros.training.trainer import train
 
@@ -64,7 +66,7 @@ def explained(weights: Path) -> float:
     model = begun(weights)
     teacher = imagenet_first_block(model, weights)
     assert teacher is not None
-    return imitate_first_block(model, teacher, Pictures())
+    return imitate_first_block(model, teacher, cast(PairDataset, Pictures()))
 
 
 def test_more_steps_explain_more_of_the_published_block(
@@ -80,8 +82,8 @@ def test_only_the_fused_block_changes_and_always_alike(weights: Path, short: Non
     recipe = Recipe((SourceRecipe("none", 1.0),), "camvid_lite0", data_root=str(weights.parent), init=weights.name)
     before, one, two = (begun(weights) for _ in range(3))
     for model in (one, two):
-        fit_what_no_weights_fit(model, Pictures(), recipe)
-        assert not model.encoder.fused_block.training
+        fit_what_no_weights_fit(model, cast(PairDataset, Pictures()), recipe)
+        assert isinstance(model.encoder, EfficientNetLiteEncoder) and not model.encoder.fused_block.training
     states = before.state_dict(), one.state_dict(), two.state_dict()
     changed = {key for key in states[0] if not torch.equal(states[0][key], states[1][key])}
     assert changed == {key for key in states[0] if key.startswith("encoder.blocks.1.")}
@@ -95,7 +97,7 @@ def test_other_networks_and_other_beginnings_are_left_alone(weights: Path, tmp_p
         (create_model("camvid_lite0"), replace(recipe, init="")),
     ):
         before = {key: value.clone() for key, value in model.state_dict().items()}
-        fit_what_no_weights_fit(model, NoPictures(), of_it)
+        fit_what_no_weights_fit(model, cast(PairDataset, NoPictures()), of_it)
         assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 

@@ -18,6 +18,9 @@ from dcfm_ros.training.losses import Losses, LossOptions, dcfm_losses, distillat
 CLASSES = 11
 
 
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
 @pytest.fixture(scope="module")
 def model() -> DCFM:
     torch.manual_seed(0)
@@ -25,7 +28,7 @@ def model() -> DCFM:
 
 
 @pytest.fixture(scope="module")
-def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def batch() -> Batch:
     """Labelled frames, neighbours that differ from them, and a target with unlabelled rows."""
     drawn = torch.Generator().manual_seed(1)
     labelled, neighbour = torch.randn(2, 2, 3, 64, 64, generator=drawn)
@@ -34,11 +37,11 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return labelled, neighbour, target
 
 
-def losses_of(model: DCFM, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], **options: float) -> Losses:
+def losses_of(model: DCFM, batch: Batch, **options: float) -> Losses:
     return dcfm_losses(model, *batch, options=LossOptions(**options))
 
 
-def test_the_defaults_are_the_published_loss(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+def test_the_defaults_are_the_published_loss(model: DCFM, batch: Batch) -> None:
     losses = dcfm_losses(model, *batch)
     published = losses.individual + 0.4 * losses.reused + 10 * losses.consistency
     torch.testing.assert_close(losses.total, published)
@@ -47,7 +50,7 @@ def test_the_defaults_are_the_published_loss(model: DCFM, batch: tuple[torch.Ten
     assert Losses._fields == ("total", "individual", "reused", "consistency", "distillation")
 
 
-def test_the_total_is_the_weighted_sum_of_the_terms(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+def test_the_total_is_the_weighted_sum_of_the_terms(model: DCFM, batch: Batch) -> None:
     plain = dcfm_losses(model, *batch)
     losses = losses_of(model, batch, reused=0.7, consistency=3, distillation=2)
     for name in ("individual", "reused", "consistency"):  # terms do not depend on weights
@@ -57,7 +60,7 @@ def test_the_total_is_the_weighted_sum_of_the_terms(model: DCFM, batch: tuple[to
     assert losses.distillation > 0
 
 
-def test_two_labelled_frames_are_each_the_others_keyframe(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+def test_two_labelled_frames_are_each_the_others_keyframe(model: DCFM, batch: Batch) -> None:
     """The mean over both: with as many labelled pixels, that of the pair and of the pair turned round."""
     labelled, neighbour, target = batch
     other = target.flip(2)
@@ -71,21 +74,19 @@ def test_two_labelled_frames_are_each_the_others_keyframe(model: DCFM, batch: tu
         torch.testing.assert_close(term, (first + second) / 2)
 
 
-def test_a_neighbour_without_labels_adds_no_cross_entropy(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+def test_a_neighbour_without_labels_adds_no_cross_entropy(model: DCFM, batch: Batch) -> None:
     none = torch.full_like(batch[2], 255)
     both, plain = dcfm_losses(model, *batch, neighbour_target=none), dcfm_losses(model, *batch)
     torch.testing.assert_close(both, plain)
 
 
-def test_without_consistency_only_cross_entropies_are_left(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+def test_without_consistency_only_cross_entropies_are_left(model: DCFM, batch: Batch) -> None:
     losses = losses_of(model, batch, consistency=0)
     assert losses.consistency == 0
     torch.testing.assert_close(losses.total, losses.individual + 0.4 * losses.reused)
 
 
-def test_without_any_of_the_other_terms_the_neighbour_teaches_nothing(
-    model: DCFM, batch: tuple[torch.Tensor, ...]
-) -> None:
+def test_without_any_of_the_other_terms_the_neighbour_teaches_nothing(model: DCFM, batch: Batch) -> None:
     labelled, neighbour, target = batch
     neighbour = neighbour.clone().requires_grad_()
     dcfm_losses(model, labelled, neighbour, target, options=LossOptions(reused=0, consistency=0)).total.backward()
@@ -96,7 +97,7 @@ def test_without_any_of_the_other_terms_the_neighbour_teaches_nothing(
     assert neighbour.grad.any()
 
 
-def test_a_part_of_a_batch_counts_by_its_pixels(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+def test_a_part_of_a_batch_counts_by_its_pixels(model: DCFM, batch: Batch) -> None:
     whole = losses_of(model, batch, distillation=1)
     part = dcfm_losses(model, *batch, pixel_share=0.25, options=LossOptions(distillation=1))
     torch.testing.assert_close(part.individual, 0.25 * whole.individual)
@@ -104,7 +105,7 @@ def test_a_part_of_a_batch_counts_by_its_pixels(model: DCFM, batch: tuple[torch.
     torch.testing.assert_close(part.distillation, whole.distillation)
 
 
-def test_hard_pixels_count_in_both_cross_entropies(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+def test_hard_pixels_count_in_both_cross_entropies(model: DCFM, batch: Batch) -> None:
     plain, hard = losses_of(model, batch), losses_of(model, batch, ohem=0.1)
     assert hard.individual > plain.individual
     assert hard.reused > plain.reused
@@ -192,7 +193,7 @@ def test_only_the_student_learns() -> None:
     assert student.grad is not None and student.grad.any()
 
 
-def test_a_frame_that_reuses_its_own_feature_has_nothing_to_learn(model: DCFM, batch: tuple[torch.Tensor, ...]) -> None:
+def test_a_frame_that_reuses_its_own_feature_has_nothing_to_learn(model: DCFM, batch: Batch) -> None:
     labelled, _, target = batch
     same = dcfm_losses(model, labelled, labelled, target, options=LossOptions(distillation=1))
     assert same.distillation.item() == pytest.approx(0, abs=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,9 +63,9 @@ def test_sources_and_workers_share_what_a_process_may_keep(
     write_folder(tmp_path / "street", street_like(2))
     seen: list[int] = []
 
-    def remembered(*args: object) -> Source:
-        seen.append(args[-1])  # type: ignore[arg-type]
-        return Source(*args)  # type: ignore[arg-type]
+    def remembered(*args: Any) -> Source:
+        seen.append(args[-1])
+        return Source(*args)
 
     monkeypatch.setattr(batches, "Source", remembered)
     recipe = Recipe((SourceRecipe("street", 1.0),) * 2, data_root=str(tmp_path), workers=workers)

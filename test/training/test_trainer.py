@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,7 +89,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_checkpoint(
     losses = step.dcfm_losses
     calls = 0
 
-    def diverged(*args: object, **kwargs: object) -> Losses:
+    def diverged(*args: Any, **kwargs: Any) -> Losses:
         nonlocal calls
         calls += 1
         found = losses(*args, **kwargs)
@@ -163,7 +164,7 @@ def test_rare_classes_weigh_more_when_classes_are_balanced(recipe: Recipe, monke
     seen: dict[float, torch.Tensor] = {}
     for balance in (0.0, 0.5):
 
-        def remembered(*args: torch.Tensor, balance: float = balance, **kwargs: torch.Tensor) -> Losses:
+        def remembered(*args: Any, balance: float = balance, **kwargs: Any) -> Losses:
             seen[balance] = args[4]
             return dcfm_losses(*args, **kwargs)
 
@@ -177,7 +178,7 @@ def test_rare_classes_weigh_more_when_classes_are_balanced(recipe: Recipe, monke
 def test_the_recipes_loss_options_are_what_is_minimised(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Losses] = []
 
-    def remembered(*args: object, **kwargs: object) -> Losses:
+    def remembered(*args: Any, **kwargs: Any) -> Losses:
         seen.append(dcfm_losses(*args, **kwargs))
         return seen[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +33,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def recipe_of(data: Path, validate_frames: int = 0, **source: str) -> Recipe:
-    sources = (SourceRecipe("street", 1.0, split="train", **source),)  # type: ignore[arg-type]
+def recipe_of(data: Path, validate_frames: int = 0, **source: Any) -> Recipe:
+    sources = (SourceRecipe("street", 1.0, split="train", **source),)
     return Recipe(sources, data_root=str(data), validate_frames=validate_frames)
 
 

@@ -8,10 +8,12 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
 from dcfm_ros.model import DCFM, ModelConfig
+from dcfm_ros.model.backbones.mix_transformer import Block
 from dcfm_ros.training import network, step, trainer
 from dcfm_ros.training.losses import Losses, dcfm_losses
 from dcfm_ros.training.recipe import load_recipe
@@ -25,12 +27,12 @@ def without_dropout(config: ModelConfig) -> DCFM:
     for module in model.modules():
         if isinstance(module, nn.Dropout2d):
             module.p = 0.0
-        if hasattr(module, "drop_path"):
+        if isinstance(module, Block):
             module.drop_path = 0.0
     return model
 
 
-def losses_or_death(*args: object, **kwargs: object) -> Losses:
+def losses_or_death(*args: Any, **kwargs: Any) -> Losses:
     global calls
     calls += 1
     if calls == killed_in_step:
@@ -39,6 +41,6 @@ def losses_or_death(*args: object, **kwargs: object) -> Losses:
 
 
 if __name__ == "__main__":
-    network.DCFM = without_dropout
-    step.dcfm_losses = losses_or_death
+    vars(network)["DCFM"] = without_dropout
+    vars(step)["dcfm_losses"] = losses_or_death
     trainer.train(load_recipe(sys.argv[1], sys.argv[2:]))

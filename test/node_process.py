@@ -75,7 +75,7 @@ class Camera:
     def node(self) -> Any:
         return self._node
 
-    def wait(self, condition: Callable[[], Any], timeout_s: float = 30, what: str = "") -> Any:
+    def wait(self, condition: Callable[..., Any], timeout_s: float = 30, what: str = "") -> Any:
         """Spin until the condition holds; fail the test when it never does."""
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):

@@ -46,7 +46,7 @@ class Rig:
         self._stamp_ns = 1_000_000_000
         self._diagnostics = self.listen(DiagnosticArray, "/diagnostics")
 
-    def wait(self, condition: Callable[[], Any], what: str = "", timeout_s: float = 20) -> Any:
+    def wait(self, condition: Callable[..., Any], what: str = "", timeout_s: float = 20) -> Any:
         """What the condition came to; the test fails when it never holds."""
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):
@@ -116,7 +116,7 @@ class Rig:
         parameter = Parameter(name, value=value).to_parameter_msg()
         return self.call(SetParameters, "/segmentation/set_parameters", parameters=[parameter]).results[0]
 
-    def call(self, kind: type, service: str, **fields: Any) -> Any:
+    def call(self, kind: Any, service: str, **fields: Any) -> Any:
         """A service's answer."""
         client = self.robot.create_client(kind, service)
         self.wait(client.service_is_ready, service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,14 @@ SIZE = (8, 12)
 class Stale:
     """A backend whose mask is the class of the keyframe: right on keyframes, wrong when the class has changed since.
 
+    It can neither align nor tell changes, nor compute keyframes in the background.
     seen: the value of the top left pixel of every image that was encoded.
     """
 
     config = replace(model_config("camvid_resnet18"), input_size=(32, 48))
+    precision = "fp32"
     description = "stale"
+    selection = ""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -41,6 +45,15 @@ class Stale:
         self, commons: Sequence[np.ndarray], shallow: np.ndarray, size: tuple[int, int], confidence: bool
     ) -> tuple[np.ndarray, None]:
         return self.mask(commons, shallow, size), None
+
+    def align(self, common: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def change(self, shallow: np.ndarray, reference: np.ndarray) -> float:
+        raise NotImplementedError
+
+    def background(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
 
     def mask(self, commons: Sequence[np.ndarray], shallow: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return np.full(size, commons[0][0, 0], np.uint8)

@@ -1,7 +1,7 @@
 """Writes tensorrt_names.pyi: what TensorRT's own Python modules, of all the versions that are supported, declare alike.
 
     pip download --no-deps tensorrt_cu12_bindings==10.3.0       # and the others, for this machine's Python
-    python test/deploy/tensorrt_bindings.py tensorrt_cu12_bindings-*.whl
+    python test/tensorrt_bindings.py tensorrt_cu12_bindings-*.whl
 
 A module only loads beside TensorRT's libraries, which are not here. It calls nothing of them while it loads, so that
 libraries with the right names of functions in them, and nothing behind these, will do.

@@ -29,7 +29,7 @@ def assert_equal(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
         assert torch.equal(state[name], tensor), name
 
 
-def refusal(call: Callable[[], object]) -> str:
+def refusal(call: Callable[..., object]) -> str:
     """The sentence of the WeightsError that `call` must raise."""
     with pytest.raises(WeightsError) as caught:
         call()
