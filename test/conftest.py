@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 from browser import HAS_BROWSER
 
@@ -16,6 +17,10 @@ from dcfm_ros.cli.main import main
 
 # The tests' tensors are small: on a machine that does other work as well, torch's threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Hypothesis gives each example 200 ms, which a machine that does other work as well exceeds now and then.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 _MISSING = {
