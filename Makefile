@@ -47,7 +47,6 @@ help: ## Show this
 demo: $(ready) ## Segment a rendered drive, or INPUT=<bag, video or folder>
 	@$(bin)/dcfm demo $(if $(INPUT),"$$INPUT")
 
-# A file's tests stay together: their fixtures are made once, and what a file does to its process is its own affair.
 test: $(ready) ## Run the tests, or TESTS=<files or folders>
 	@$(bin)/python -m pytest $(TESTS)
 
