@@ -47,9 +47,8 @@ help: ## Show this
 demo: $(ready) ## Segment a rendered drive, or INPUT=<bag, video or folder>
 	@$(bin)/dcfm demo $(if $(INPUT),"$$INPUT")
 
-# A file's tests stay together: their fixtures are made once, and what a file does to its process is its own affair.
 test: $(ready) ## Run the tests, or TESTS=<files or folders>
-	@$(bin)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
+	@$(bin)/python -m pytest $(TESTS)
 
 test-kilted: ## Run the node's tests on ROS 2 Kilted from PyPI
 	@$(if $(filter wheels,$(ROS)),,echo 'make test-kilted needs Linux on x86-64, and a shell without a sourced ROS' >&2; exit 1)

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "datasets": {"imaging"},
     "evaluation": {"streaming", "datasets", "recordings", "imaging"},
     "offline": {"streaming", "recordings", "imaging", "processes"},
-    "training": {"model", "datasets", "imaging", "evaluation.metrics"},
+    "training": {"model", "datasets", "imaging", "evaluation.metrics", "machine"},
     "node": {"streaming", "imaging", "recordings", "processes", "machine"},
     "doctor": {"streaming", "imaging", "node", "processes", "machine", "deploy.engine_cache"},
     "cli": {

@@ -30,6 +30,15 @@ def hardware_name(procfs: Path = Path("/proc")) -> str:
     return platform.processor() or platform.machine()
 
 
+def cpu_computes_in_bf16(procfs: Path = Path("/proc")) -> bool:
+    """Whether the CPU has instructions for bfloat16; others convert every number to float32 and back."""
+    try:
+        flags = re.findall(r"^(?:flags|Features)\s*:\s*(.+)$", (procfs / "cpuinfo").read_text(), re.MULTILINE)
+    except OSError:  # not Linux
+        return False
+    return bool(flags) and not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags[0].split())
+
+
 def nvidia_driver(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> str:
     """Return "driver 550.54.15" where the kernel drives an NVIDIA GPU, "Jetson" on one; empty where there is none.
 

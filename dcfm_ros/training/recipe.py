@@ -18,7 +18,7 @@ from dcfm_ros.model.catalogue import FUSIONS
 
 _CHOICES = {
     "optimizer": ("adamw", "sgd"),
-    "precision": ("fp32", "bf16", "fp16"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
     "batch_norm": ("batch", "sync", "frozen"),
     "picture": ("network", "source"),
     "fusion": ("model", *FUSIONS),
@@ -97,7 +97,8 @@ class Recipe:
         average: decay of the running mean of the weights that is validated and written, less over the first steps; 0
             for the weights themselves.
         clip_gradient: the largest norm; 0 is any.
-        precision: of the forward pass; fp16 is for GPUs.
+        precision: of the forward pass; fp16 is for GPUs. auto: bf16 on a GPU or CPU that computes in it, where it is
+            the quickest, and fp32 on others, where bf16 takes several times as long.
         accumulate: micro-batches of a step.
         batch_norm: statistics of each process's "batch", of all processes ("sync", CUDA only), or "frozen".
         workers: processes of each training process that make pairs; 0 when it makes them itself.
@@ -143,7 +144,7 @@ class Recipe:
     final_lr: float = 0.0
     average: float = 0.995
     clip_gradient: float = 5.0
-    precision: str = "bf16"
+    precision: str = "auto"
     accumulate: int = 1
     batch_norm: str = "batch"
     workers: int = 0

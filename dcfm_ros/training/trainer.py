@@ -17,6 +17,7 @@ from accelerate.utils import broadcast
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from dcfm_ros.machine.hardware import cpu_computes_in_bf16
 from dcfm_ros.model import DCFM, save_weights
 from dcfm_ros.training.batches import batches_from, pairs_and_class_weights
 from dcfm_ros.training.checkpoint import RunState
@@ -40,6 +41,9 @@ def train(recipe: Recipe) -> Path:
     Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used, a loss
     is not finite, or the precision is fp16 on a CPU.
     """
+    recipe = dataclasses.replace(
+        recipe, precision=_precision(recipe.precision)
+    )  # which the checkpoint and the weights then tell
     torch.manual_seed(recipe.seed % 2**63)
     output = Path(recipe.output)
     AcceleratorState._reset_state()  # it outlives an earlier run of this process, with that run's precision
@@ -110,6 +114,18 @@ def train(recipe: Recipe) -> Path:
     accelerator.end_training()
     log.info("wrote %s", weights)
     return weights
+
+
+def _precision(precision: str) -> str:
+    """Return the precision to compute in, where the recipe leaves it open."""
+    if precision != "auto":
+        return precision
+    on_gpu = torch.cuda.is_available() and not _are_cpu_processes()
+    return (
+        "bf16"
+        if (torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_computes_in_bf16())
+        else "fp32"
+    )
 
 
 def _are_cpu_processes() -> bool:

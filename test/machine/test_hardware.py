@@ -249,3 +249,24 @@ def test_neither_torch_nor_ros_is_needed() -> None:
     script = "import sys; import dcfm_ros.machine.hardware; print({'torch', 'rclpy', 'pynvml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, "set()"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "computes"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_bf16\n", True),
+        ("flags\t\t: fpu amx_bf16 avx512f\n", True),
+        ("Features\t: fp asimd bf16 i8mm\n", True),
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni\n", False),
+        ("processor\t: 0\n", False),
+    ],
+)
+def test_a_cpu_with_instructions_for_bfloat16_is_told_from_others(
+    hardware: Any, tmp_path: Path, cpuinfo: str, computes: bool
+) -> None:
+    write(tmp_path, {"cpuinfo": cpuinfo})
+    assert hardware.cpu_computes_in_bf16(tmp_path) is computes
+
+
+def test_without_proc_no_cpu_is_taken_to_compute_in_bfloat16(hardware: Any, tmp_path: Path) -> None:
+    assert not hardware.cpu_computes_in_bf16(tmp_path / "none")

@@ -156,7 +156,7 @@ def test_graphs_of_one_size_take_no_other(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_a_size_that_the_network_does_not_take_is_refused(weights: Path, name: str) -> None:
-    with pytest.raises(BackendError, match="expected multiples of 32"):
+    with pytest.raises(BackendError, match="expected positive multiples of 32, such as 32x64"):
         create_backend(weights, name, "cpu").encode_shallow(np.zeros((40, 64, 3), np.uint8))
 
 

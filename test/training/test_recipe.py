@@ -91,7 +91,7 @@ def test_the_last_override_of_a_key_counts(path: Path) -> None:
         ("crop=[64]", "recipe key 'crop' is [64]; expected a list"),
         ("crop=[a, b]", "recipe key 'crop' is ['a', 'b']; expected a list"),
         ("crop=abc", "recipe key 'crop' is 'abc'; expected a list"),
-        ("precision=fp8", "recipe key 'precision' is 'fp8'; expected one of fp32, bf16, fp16"),
+        ("precision=fp8", "recipe key 'precision' is 'fp8'; expected one of auto, fp32, bf16, fp16"),
         ("precision=no", "recipe key 'precision' is False; expected a string"),
         ("optimizer=adam", "recipe key 'optimizer' is 'adam'; expected one of adamw, sgd"),
         ("align=warp", "recipe key 'align' is 'warp'; expected one of none, flow"),

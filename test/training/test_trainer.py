@@ -228,6 +228,15 @@ def test_float16_is_refused_on_a_cpu_and_the_other_precision_named(recipe: Recip
     assert not Path(recipe.output).exists()
 
 
+@pytest.mark.parametrize(("computes", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_the_precision_is_the_cpus_own_unless_said(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, computes: bool, precision: str
+) -> None:
+    monkeypatch.setattr("dcfm_ros.training.trainer.cpu_computes_in_bf16", lambda: computes)
+    path = train(replace(recipe, precision="auto", steps=1))
+    assert read_provenance(path)["recipe"]["precision"] == precision
+
+
 def test_an_unknown_kind_of_data_set_is_refused(recipe: Recipe) -> None:
     with pytest.raises(DatasetError, match="the kind of data set is 'kitti'"):
         train(replace(recipe, sources=(SourceRecipe("street", 1.0, dataset="kitti"),)))
