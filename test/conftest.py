@@ -37,9 +37,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # Fleets go first: on a CPU with AVX2 alone the process ended in a segmentation fault in native code, without a
-    # trace, where their first test came behind all exports; either alone passes.
-    items.sort(key=lambda item: not item.path.name.startswith("test_fleet"))
     lacking = [marker for marker, missing in _MISSING.items() if missing]
     unable = [item for item in items if any(map(item.get_closest_marker, lacking))]
     if unable:

@@ -41,9 +41,8 @@ def train(recipe: Recipe) -> Path:
     Raises ValueError (DatasetError, WeightsError) when data, initial weights or that checkpoint cannot be used, a loss
     is not finite, or the precision is fp16 on a CPU.
     """
-    recipe = dataclasses.replace(
-        recipe, precision=_precision(recipe.precision)
-    )  # which the checkpoint and the weights then tell
+    # Checkpoint and weights tell the precision that it was.
+    recipe = dataclasses.replace(recipe, precision=_precision(recipe.precision))
     torch.manual_seed(recipe.seed % 2**63)
     output = Path(recipe.output)
     AcceleratorState._reset_state()  # it outlives an earlier run of this process, with that run's precision
@@ -120,12 +119,9 @@ def _precision(precision: str) -> str:
     """Return the precision to compute in, where the recipe leaves it open."""
     if precision != "auto":
         return precision
-    on_gpu = torch.cuda.is_available() and not _are_cpu_processes()
-    return (
-        "bf16"
-        if (torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_computes_in_bf16())
-        else "fp32"
-    )
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if cpu_computes_in_bf16() else "fp32"
 
 
 def _are_cpu_processes() -> bool:

@@ -370,7 +370,6 @@ def test_a_live_run_is_followed_in_its_frames_keyframes_and_swaps(
     bag: Path,
     frames: Sequence[Frame],
     weights: Path,
-    monkeypatch: pytest.MonkeyPatch,
     options: dict[str, Any],
 ) -> None:
     processed = [frame for number, frame in enumerate(frames) if number not in (0, 3, 8)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_ros.deploy.engine_cache import EngineCache, EngineKey, default_folder
@@ -47,7 +47,6 @@ def test_every_part_of_a_key_makes_it_another(field: str, tmp_path: Path) -> Non
     assert cache.load(KEY) == b"engine"
 
 
-@settings(deadline=None)
 @given(engine=st.binary(max_size=40), data=st.data())
 def test_whatever_is_cut_off_or_flipped_is_found(
     engine: bytes, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -23,7 +23,7 @@ def grey(value: int, height: int = 40, width: int = 60) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(height=st.integers(1, 40), width=st.integers(1, 60), seed=st.integers(0, 9))
 def test_a_picture_stays_one_and_the_same_gives_the_same(name: str, height: int, width: int, seed: int) -> None:
     pixels = picture(height, width, seed)

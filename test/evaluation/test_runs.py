@@ -103,7 +103,7 @@ def test_labels_are_dense_from_nine_in_ten_on(labelled: int, sparse: bool) -> No
     assert is_sparse(data) is evaluate(Stale(), data, options()).sparse is sparse
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.sets(st.integers(0, 12), min_size=1), min_size=1, max_size=3), st.integers(1, 5))
 def test_dense_runs_score_every_frame_once(clips: list[set[int]], interval: int) -> None:
     data = Random(*[dict.fromkeys(numbers, 0) for numbers in clips])

@@ -56,7 +56,7 @@ def test_a_frame_counts_for_the_distances_it_has() -> None:
     assert (result.without_predecessor, result.miou_present) == (1, 1)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.sets(st.integers(0, 12), min_size=2), st.data(), st.integers(1, 6))
 def test_distances_are_those_whose_frames_are_all_there(numbers: set[int], data: st.DataObject, interval: int) -> None:
     labelled = data.draw(st.sets(st.sampled_from(sorted(numbers)), min_size=1, max_size=max(1, len(numbers) // 2)))

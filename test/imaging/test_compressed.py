@@ -156,7 +156,7 @@ def test_other_data_is_named(data: bytes, message: str) -> None:
         decode_compressed(data, "x")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.sampled_from([JPEG, PNG]), cut=st.data())
 def test_a_file_that_is_cut_anywhere_is_refused(data: bytes, cut: st.DataObject) -> None:
     # A JPEG that lacks its end marker alone is whole: some cameras never send it.
@@ -165,7 +165,7 @@ def test_a_file_that_is_cut_anywhere_is_refused(data: bytes, cut: st.DataObject)
         decode_compressed(data[:end], "png")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.sampled_from([JPEG, PNG]), changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=5))
 def test_a_damaged_file_gives_a_frame_or_an_error(data: bytes, changes: list[tuple[float, int]]) -> None:
     damaged = bytearray(data)
@@ -178,14 +178,14 @@ def test_a_damaged_file_gives_a_frame_or_an_error(data: bytes, changes: list[tup
     assert frame.height * frame.width <= 10_000
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=200), start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", JPEG[:SCAN]]))
 def test_random_bytes_are_refused(data: bytes, start: bytes) -> None:
     with pytest.raises(EncodingError):
         decode_compressed(start + data, "x", max_pixels=100)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)), seed=st.integers(0, 100), classes=st.sampled_from([3, 256])
 )

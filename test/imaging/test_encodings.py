@@ -253,7 +253,7 @@ SMALL = st.integers(-1, 9)
 ANY_UINT32 = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     encoding=st.sampled_from([*SUPPORTED_ENCODINGS, "mono9"]),
     height=SMALL | ANY_UINT32,
@@ -272,7 +272,7 @@ def test_any_message_gives_a_frame_or_an_encoding_error(
     assert (frame.height, frame.width) == (height, width)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     encoding=st.sampled_from(SUPPORTED_ENCODINGS),
     half_height=st.integers(2, 5),

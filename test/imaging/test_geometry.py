@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dcfm_ros.imaging.encodings import to_rgb
@@ -112,7 +112,6 @@ def test_the_right_size_is_not_resampled_or_copied() -> None:
     np.testing.assert_array_equal(resize_to_network(swapped, (8, 16)), frame.pixels)
 
 
-@settings(deadline=None)
 @given(
     order=st.sampled_from(list(CHANNELS)),
     source=st.tuples(st.integers(1, 20), st.integers(1, 20)),
@@ -129,7 +128,6 @@ def test_order_of_resizing_and_swapping_does_not_show(
     np.testing.assert_array_equal(resize_to_network(frame, size), resize_to_network(Frame(to_rgb(frame)), size))
 
 
-@settings(deadline=None)
 @given(
     source=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -150,7 +148,6 @@ def test_mask_to_size_takes_the_id_at_each_centre() -> None:
     assert mask_to_size(mask, (3, 4)) is mask
 
 
-@settings(deadline=None)
 @given(source=st.integers(1, 2000), target=st.integers(1, 2000))
 @example(1280, 480)  # every third centre lies on an edge: versions of OpenCV differ there
 @example(360, 250)

@@ -42,7 +42,7 @@ def blobs(classes: int, height: int, width: int, seed: int = 0) -> np.ndarray:
     return (upsampled(coarse, (height, width)) + rng.normal(size=(classes, height, width)) * 0.3).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     classes=st.integers(1, 9),
     grid=st.tuples(SIDES, SIDES),
@@ -86,7 +86,6 @@ def test_a_class_that_is_largest_at_no_corner_can_win_between_them() -> None:
     assert set(ids[0]) == {0, 1, 2}
 
 
-@settings(deadline=None)
 @given(grid=st.tuples(SIDES, SIDES), size=st.tuples(LENGTHS, LENGTHS), seed=st.integers(0, 2**32 - 1))
 def test_of_equals_the_lowest_id_wins(grid: tuple[int, int], size: tuple[int, int], seed: int) -> None:
     logits = np.random.default_rng(seed).normal(size=(3, *grid)).astype(np.float32)

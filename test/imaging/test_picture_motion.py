@@ -59,7 +59,7 @@ def test_the_same_pictures_give_the_same_motion() -> None:
 
 
 @given(st.integers(8, 90), st.integers(8, 90), st.integers(1, 40), st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_size_has_a_grid_of_any_size(height: int, width: int, rows: int, columns: int) -> None:
     pixels = np.random.default_rng(height * width).integers(0, 256, (2, height, width, 3), np.uint8)
     motion = motion_between(small_grey(pixels[0]), small_grey(pixels[1]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_ros.imaging.class_map import ClassMap
@@ -82,7 +82,6 @@ def test_pixels_of_too_little_confidence_have_no_class(least: float, kept: int) 
     np.testing.assert_array_equal(mask, np.where(every >= kept, 3, UNLABELLED))
 
 
-@settings(deadline=None)
 @given(
     sides=st.tuples(SIDES, SIDES, SIDES, SIDES),
     margins=st.tuples(*[st.integers(0, 5)] * 4),

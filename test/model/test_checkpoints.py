@@ -161,7 +161,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> No
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_truncated_anywhere_is_refused(good_file: Path, tmp_path: Path, data: st.DataObject) -> None:
     whole = good_file.stat().st_size
     header = 8 + int.from_bytes(good_file.read_bytes()[:8], "little")

@@ -249,7 +249,7 @@ def test_fuzz_of_lifecycle_and_parameter_services(
     with ExitStack() as open_nodes:
         nodes: list[Fuzzed] = []
 
-        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
         @given(requests)
         def answer(request: tuple[type, str, dict[str, Any]]) -> None:
             if not nodes or nodes[-1].rig.state == "finalized":  # from which no way leads back

@@ -243,7 +243,7 @@ def test_what_does_not_accept_has_delivered_all_it_took(rig: Rig) -> None:
     wait_until(lambda: [4] in rig.delivered)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from([-1, 0, 1, 2, "stop", "start"]), max_size=30))
 def test_counts_add_up_whatever_happens(events: list) -> None:
     rig = Rig()

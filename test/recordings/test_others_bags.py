@@ -185,7 +185,6 @@ ODD = st.recursive(
 
 
 @settings(
-    deadline=None,
     max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -330,7 +330,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.sampled_from(["causal", "bidirectional", "full"]), st.integers(1, 5), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_frame_is_answered_once_in_order(
     events: list[tuple[int, tuple[int, int], str]], mode: str, interval: int, data: st.DataObject
 ) -> None:

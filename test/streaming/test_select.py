@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -210,3 +211,19 @@ def test_every_backend_that_has_a_file_can_be_asked_for() -> None:
     files = (Path(select.__file__).parent).glob("*_backend.py")
     names = {path.name.removesuffix("_backend.py") for path in files}
     assert names - {"graph"} == set(select.BACKENDS) - {"auto"}
+
+
+def test_an_interrupt_ends_a_process_that_had_two_openvino_backends_as_any_other(weights: Path) -> None:
+    script = """
+import os, signal, sys
+from dcfm_ros.streaming.backends.select import create_backend
+first, second = (create_backend(sys.argv[1], "openvino", "cpu") for _ in range(2))
+del first
+del second
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(weights)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

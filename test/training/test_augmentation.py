@@ -25,7 +25,7 @@ def plainly(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     return ((pixels - MEAN) / STD).transpose(2, 0, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.floats(0, 1), st.integers(1, 12), st.integers(1, 12))
 def test_colours_are_what_the_formula_says(seed: int, strength: float, height: int, width: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

@@ -125,7 +125,7 @@ def drawn(seed: int, unlabelled: float) -> tuple[torch.Tensor, torch.Tensor]:
 any_case = partial(given, st.integers(0, 10_000), st.floats(0, 0.95))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @any_case(st.floats(0.001, 1))
 def test_the_hardest_labelled_pixels_are_kept(seed: int, unlabelled: float, fraction: float) -> None:
     logits, target = drawn(seed, unlabelled)
@@ -141,7 +141,7 @@ def test_the_hardest_labelled_pixels_are_kept(seed: int, unlabelled: float, frac
     assert cross_entropy(logits, target, ohem=fraction).item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @any_case()
 def test_the_gradient_reaches_the_kept_pixels_alone(seed: int, unlabelled: float) -> None:
     logits, target = drawn(seed, unlabelled)
@@ -154,7 +154,7 @@ def test_the_gradient_reaches_the_kept_pixels_alone(seed: int, unlabelled: float
     assert reached.sum() == (max(1, round(0.3 * labelled)) if labelled else 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @any_case()
 def test_all_pixels_are_the_plain_cross_entropy(seed: int, unlabelled: float) -> None:
     logits, target = drawn(seed, unlabelled)
@@ -176,7 +176,7 @@ def test_class_weights_do_not_choose_the_pixels() -> None:
 # Distillation
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_distillation_is_the_divergence_of_the_student_from_the_teacher(seed: int) -> None:
     teacher, student = drawn(seed, 0)[0], drawn(seed + 1, 0)[0]

@@ -27,12 +27,10 @@ SKY_BOTTOM = -3.0
 
 def noise(rng: np.random.Generator, height: int, width: int, roughness: float) -> np.ndarray:
     """Noise that wraps around: float32 (height, width), mean 0, deviation 1; `roughness` 0 is white, 1 is cloudy."""
-    spectrum = np.fft.rfft2(rng.standard_normal((height, width)))
-    if roughness:
-        y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
-        distance = np.hypot(y, x)
-        distance[0, 0] = 1.0
-        spectrum /= distance**roughness
+    y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
+    distance = np.hypot(y, x)
+    distance[0, 0] = 1.0
+    spectrum = np.fft.rfft2(rng.standard_normal((height, width))) / distance**roughness
     spectrum[0, 0] = 0.0
     field = np.fft.irfft2(spectrum, s=(height, width))
     return (field / field.std()).astype(np.float32)
@@ -210,7 +208,7 @@ def sky(rng: np.random.Generator, haze: np.ndarray, overcast: bool) -> tuple[np.
         low = degrees < top[None, :]
         tint = np.array([1.0, 1.0, 1.0]) if kind == StreetClass.BUILDING else np.array([0.86, 0.95, 0.8])
         grain = 1 + 0.03 * noise(rng, 424, 3072 // 4, 0.6)[:, x // 4]
-        colours[low] = haze * tint * tone * grain[low][:, None]
+        colours[low] = (haze * tint * tone * grain[..., None])[low]
         labels[low] = kind
     return _to_bytes(colours), labels
 

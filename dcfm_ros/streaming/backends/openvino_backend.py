@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class OpenVinoBackend(GraphBackend):
     ) -> None:
         super().__init__()
         self._ov = _library()
-        self._core = self._ov.Core()
+        self._core = _core(self._ov)
         self._device = _device(device, self._core.available_devices)
         if num_threads < 0:
             raise BackendError(f"num_threads is {num_threads}; expected 0 (OpenVINO's own choice) or more")
@@ -123,6 +124,17 @@ def _library() -> Any:
     except ModuleNotFoundError as error:
         raise BackendError(f"openvino is not installed; {how_to_install('openvino')}") from error
     return openvino
+
+
+@cache
+def _core(library: Any) -> Any:
+    """Return OpenVINO's Core, one for the process and never freed.
+
+    The CPU plugin of each gives signal handlers a stack (sigaltstack) and puts the one before back as it goes: of two
+    that are freed in the order they came, that one is gone, and the next Ctrl-C ends the process in a segmentation
+    fault (OpenVINO 2026.4.1).
+    """
+    return library.Core()
 
 
 def _device(name: str, available: list[str]) -> str:
