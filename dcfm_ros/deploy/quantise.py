@@ -29,8 +29,8 @@ def quantised(graphs: Mapping[str, bytes], clips: Sequence[Clip], signed: bool) 
     What is scaled is what comes behind an activation, never before: ReLU6 lets 0 to 6 through of a convolution that may
     give a hundred, of which 256 levels would leave a handful (measured: a mIoU point, and one pixel in twenty).
     Convolutions that give a graph's own outputs stay in floating point: 256 levels are few to decide by. So does all
-    that moves features. Weights that a CPU runs have 7 bits: one without VNNI (before Cascade Lake, Zen 4, Alder Lake)
-    sums products in pairs in 16 bits, and with weights of 8 bits cuts off what goes over.
+    that moves features. Weights that a CPU runs have 7 bits, but for depthwise ones: a CPU without VNNI (before Cascade
+    Lake, Zen 4, Alder Lake) sums products over channels in pairs in 16 bits, and with 8 bits cuts off what goes over.
 
     graphs: as `deploy.onnx_graphs` gives them, in float32, or in float16 and HALF_INT8_OPSET; scales are then float16,
     as is what lies between int8 layers. clips: what is seen in use; activations are scaled to the range seen in them,
@@ -87,7 +87,6 @@ def _quantised(graph: bytes, seen: list[Feeds], signed: bool) -> bytes:
             op_types_to_quantize=_WEIGHTED if signed else [*_WEIGHTED, *_ACTIVATIONS],
             nodes_to_exclude=_convolutions_giving_outputs(prepared),
             per_channel=True,
-            reduce_range=not signed,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             extra_options={
@@ -95,7 +94,7 @@ def _quantised(graph: bytes, seen: list[Feeds], signed: bool) -> bytes:
                 "WeightSymmetric": True,
                 "MatMulConstBOnly": True,  # attention's products of two activations stay as they are
                 "QuantizeBias": False,  # TensorRT takes float biases alone
-                "TensorQuantOverrides": _half_scales(prepared),
+                "TensorQuantOverrides": _half_scales(prepared) if signed else _seven_bits(prepared),
                 # TensorRT scales inputs; ONNX Runtime is fast where outputs are scaled too, with activations taken in.
                 "OpTypesToExcludeOutputQuantization": _WEIGHTED if signed else [],
             },
@@ -115,18 +114,36 @@ def _half_scales(path: Path) -> dict[str, list[dict[str, Any]]]:
     ONNX Runtime 1.23 to 1.31 give a scale of 1 to channels whose weights are all below 0.0078 in float16, which makes
     zeros of them: their scale is below float16's least normal number, though not below its least.
     """
-    graph = onnx.load(path).graph
-    weights = {weight.name: weight for weight in graph.initializer if weight.data_type == onnx.TensorProto.FLOAT16}
     scales = {}
-    for node in graph.node:
-        if node.op_type in _WEIGHTED and node.input[1] in weights:
-            axis = 0 if node.op_type == "Conv" else 1
-            values = np.abs(onnx.numpy_helper.to_array(weights[node.input[1]]))
+    for _, weight, axis in _weights(path):
+        if weight.data_type == onnx.TensorProto.FLOAT16:
+            values = np.abs(onnx.numpy_helper.to_array(weight))
             largest = values.max(axis=tuple(other for other in range(values.ndim) if other != axis))
             of_channels = np.maximum(largest / np.float16(127), np.finfo(np.float16).smallest_subnormal)
             of_channels[largest == 0] = 1
-            scales[node.input[1]] = [{"axis": axis, "scale": scale, "zero_point": 0} for scale in of_channels]
+            scales[weight.name] = [{"axis": axis, "scale": scale, "zero_point": 0} for scale in of_channels]
     return scales
+
+
+def _seven_bits(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """By weight that sums over channels: 7 bits. Depthwise ones need all 8, and overflow nowhere."""
+    of_channels = {"quant_type": QuantType.QInt8, "symmetric": True, "reduce_range": True}
+    return {
+        weight.name: [{"axis": axis, **of_channels}] for node, weight, axis in _weights(path) if not _is_depthwise(node)
+    }
+
+
+def _weights(path: Path) -> Iterator[tuple[onnx.NodeProto, onnx.TensorProto, int]]:
+    """Each convolution and linear layer with its constant weight, and that weight's axis of output channels."""
+    graph = onnx.load(path).graph
+    constants = {constant.name: constant for constant in graph.initializer}
+    for node in graph.node:
+        if node.op_type in _WEIGHTED and node.input[1] in constants:
+            yield node, constants[node.input[1]], 0 if node.op_type == "Conv" else 1
+
+
+def _is_depthwise(node: onnx.NodeProto) -> bool:
+    return any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
 
 
 class _Reader(CalibrationDataReader):

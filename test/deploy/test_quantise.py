@@ -80,6 +80,22 @@ def test_convolutions_are_in_int8_but_for_those_that_give_the_outputs(
     assert floats == expected[part] and len(convolutions) >= 4
 
 
+def test_weights_that_sum_over_channels_have_7_bits_and_depthwise_ones_8(
+    graphs: tuple[dict[str, bytes], dict[str, bytes], list[Clip]],
+) -> None:
+    graph = onnx.load_from_string(graphs[1]["keyframe"]).graph
+    constants = {constant.name: onnx.numpy_helper.to_array(constant) for constant in graph.initializer}
+    quantised_by = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    largest: dict[bool, list[int]] = {True: [], False: []}
+    for node in graph.node:
+        if node.op_type == "Conv" and quantised_by.get(node.input[1]) in constants:
+            is_depthwise = any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+            levels = constants[quantised_by[node.input[1]]].astype(int)
+            largest[is_depthwise].append(int(np.abs(levels).max()))
+    assert len(largest[False]) > 20 and {*largest[False]} <= {63, 64}
+    assert len(largest[True]) > 10 and {*largest[True]} <= {127, 128}
+
+
 def test_moving_a_feature_stays_in_floating_point(
     graphs: tuple[dict[str, bytes], dict[str, bytes], list[Clip]],
 ) -> None:
