@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dcfm_ros.doctor.ask import Answer
+from dcfm_ros.doctor.libraries import pip_install
 from dcfm_ros.doctor.line import Line
 from dcfm_ros.weights import DEFAULT_WEIGHTS, LICENCE, SHIPPED_MAY_BE_USED
 
@@ -18,6 +19,10 @@ def check_backend(answer: Answer, on_gpu: Answer | None, asked_for: str, device:
     on_gpu: the answer for the GPU alone, where there is one that `answer` need not be of. asked_for: the backend,
     on `device`.
     """
+    if answer.missing:
+        told = f"the network needs {answer.missing}, which is not installed"
+        yield Line(SECTION, "Backend", "error", told, pip_install(answer.missing))
+        return
     if answer.error:
         remedy = "install what the sentence names; without a GPU: pip install 'dcfm_ros[openvino,torch]'"
         if answer.error.startswith("the process "):

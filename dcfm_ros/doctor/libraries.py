@@ -59,8 +59,8 @@ def _line(name: str, answer: Answer, has_gpu: bool) -> Line:
     if answer.missing == name:
         told = "not installed" + (f"; {_USES[name]}" if name in _USES else "")
         if name in _REQUIRED:
-            return Line(SECTION, title, "error", told, f"{_pip(name)}, or from apt: python3-{_APT[name]}")
-        return Line(SECTION, title, "note", told, _pip(name))
+            return Line(SECTION, title, "error", told, f"{pip_install(name)}, or from apt: python3-{_APT[name]}")
+        return Line(SECTION, title, "note", told, pip_install(name))
     if answer.error:
         remedy = f"install it anew: pip install --force-reinstall {package}"
         if _BUILT_FOR_OTHER_NUMPY.search(answer.error):
@@ -81,10 +81,11 @@ def _line(name: str, answer: Answer, has_gpu: bool) -> Line:
 _APT = {"numpy": "numpy", "cv2": "opencv"}
 
 
-def _pip(name: str) -> str:
-    if name == "torch" and platform.machine() == "aarch64":
+def pip_install(module: str) -> str:
+    """How to get the package of a module, by the name that is imported."""
+    if module == "torch" and platform.machine() == "aarch64":
         return "pip install torch; on a Jetson NVIDIA's own build, see docs/jetson.md"
-    return f"pip install {LIBRARIES[name]}"
+    return f"pip install {(LIBRARIES | {'yaml': 'pyyaml'}).get(module, module)}"
 
 
 def _least(name: str, version: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dcfm_ros.doctor.ask import Answer
+from dcfm_ros.doctor.libraries import pip_install
 from dcfm_ros.doctor.line import Line
 from dcfm_ros.machine.fast_dds import PROFILE_VARIABLES, ProfileError, profile_in_use, shipped_profile
 from dcfm_ros.machine.resources import Resources
@@ -68,11 +69,8 @@ def _no_node(node: Answer, distribution: str) -> Line:
     if not package:
         return Line(SECTION, "Node", "error", f"the node cannot be loaded: {node.error}", "install that package anew")
     is_of_ros = _ROS_PACKAGE.fullmatch(package)
-    remedy = _apt(package, distribution) if is_of_ros else f"pip install {_PIP.get(package, package)}"
+    remedy = _apt(package, distribution) if is_of_ros else pip_install(package)
     return Line(SECTION, "Node", "error", f"the node needs {package}, which is not installed", remedy)
-
-
-_PIP = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
 
 
 def _apt(package: str, distribution: str) -> str:

@@ -215,6 +215,10 @@ ANSWERS = {
         ("node", Answer(error="No module named 'yaml'", missing="yaml")),
         (1, "Node", "the node needs yaml", "pip install pyyaml"),
     ),
+    "no OpenCV for the network": (
+        ("backend", Answer(error="No module named 'cv2'", missing="cv2")),
+        (1, "Backend", "the network needs cv2", "pip install opencv-python-headless"),
+    ),
     "no backend": (
         ("backend", Answer(error="no backend runs it on device 'auto': openvino is not installed")),
         (1, "Backend", "openvino is not installed", "install what the sentence names"),
