@@ -13,6 +13,7 @@ from torch import Tensor
 from dcfm_ros.model import DCFM
 from dcfm_ros.model.alignment import aligned
 from dcfm_ros.training.cross_entropy import cross_entropy, precise
+from dcfm_ros.training.jaccard import soft_jaccard
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class LossOptions:
 
     reused, consistency, distillation: weights of the terms in `Losses`; that of `individual` is 1. At 0, consistency
     and distillation are not computed; without consistency the neighbour's own features do not reach the fusion.
+    jaccard: how much `soft_jaccard` adds to each cross-entropy. As a whole batch is its unit, micro-batches change it.
     ohem: the fraction of the labelled pixels, the hardest ones, that both cross-entropies are a mean over; None is all.
     The hardest are chosen within each process's micro-batch, so that how a batch is split changes which they are.
 
@@ -30,10 +32,11 @@ class LossOptions:
     reused: float = 0.4
     consistency: float = 10.0
     distillation: float = 0.0
+    jaccard: float = 0.0
     ohem: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("reused", "consistency", "distillation"):
+        for name in ("reused", "consistency", "distillation", "jaccard"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"the weight {name!r} is {getattr(self, name)}; expected a number of at least 0")
         if self.ohem is not None and not 0 < self.ohem <= 1:
@@ -44,6 +47,7 @@ class Losses(NamedTuple):
     """The total that is minimised, and its terms, unweighted; each a scalar tensor, 0 where it is not computed.
 
     individual: CE of the labelled frame with its own common feature. reused: CE with the neighbour's common feature.
+    `jaccard` counts in both.
     consistency: MSE between both frames' fused features where their classes agree. distillation: see `distillation`,
     from the labelled frame with its own common feature to that with the neighbour's.
     """
@@ -101,8 +105,11 @@ def dcfm_losses(
             logits, logits_reused = torch.cat([logits, logits_u]), torch.cat([logits_reused, logits_u_reused])
             target = torch.cat([target, neighbour_target])
 
-    individual = pixel_share * cross_entropy(logits, target, class_weights, options.ohem)
-    reused = pixel_share * cross_entropy(logits_reused, target, class_weights, options.ohem)
+    individual, reused = (
+        pixel_share * cross_entropy(found, target, class_weights, options.ohem)
+        + (options.jaccard * soft_jaccard(found, target) if options.jaccard else 0)
+        for found in (logits, logits_reused)
+    )
     if options.distillation:
         distilled = distillation(logits, logits_reused)
     weighted = options.reused * reused + options.consistency * consistency + options.distillation * distilled

@@ -85,7 +85,8 @@ class Recipe:
         motion, faults: how far a still's neighbour is from it, and how often a frame is disturbed; see
             `augmentation.Augmentation`.
         class_balance: cross-entropy weights are frequency ** -class_balance; 0 is the published loss.
-        reused, consistency, distillation, ohem: see `losses.LossOptions`; an ohem of 1 is all pixels, as published.
+        reused, consistency, distillation, jaccard, ohem: see `losses.LossOptions`; an ohem of 1 is all pixels, as
+            published.
         both_labelled: learn from the neighbour's label too, where it has one; the published loss does not.
         align: whether the other frame's common feature is moved to where the picture is before it is reused, as a
             stream with that `align` does; the published method does not.
@@ -132,6 +133,7 @@ class Recipe:
     reused: float = 0.4
     consistency: float = 10.0
     distillation: float = 0.0
+    jaccard: float = 0.0
     ohem: float = 1.0
     both_labelled: bool = False
     align: str = "none"
@@ -158,7 +160,7 @@ class Recipe:
         _check_at_least(self, 0, "seed", "warmup", "workers", "validate_frames")
         _check_at_least(self, 0, "class_balance", "encoder_lr", "decoder_lr", "final_lr", "weight_decay")
         _check_at_least(self, 0, "poly_power", "clip_gradient", "rotation", "colour", "motion")
-        _check_at_least(self, 0, "reused", "consistency", "distillation")
+        _check_at_least(self, 0, "reused", "consistency", "distillation", "jaccard")
         for name in ("focus", "faults", "average"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"recipe key {name!r} is {getattr(self, name)}; expected 0 to 1")

@@ -108,7 +108,7 @@ class _Losses(nn.Module):
 
 def _loss_options(recipe: Recipe) -> LossOptions:
     ohem = recipe.ohem if recipe.ohem != 1 else None
-    return LossOptions(recipe.reused, recipe.consistency, recipe.distillation, ohem)
+    return LossOptions(recipe.reused, recipe.consistency, recipe.distillation, recipe.jaccard, ohem)
 
 
 def _on_device(batch: Pair, device: torch.device) -> Pair:

@@ -1,4 +1,4 @@
-"""What may be changed about the losses: their weights, the hardest pixels alone, distillation."""
+"""What may be changed about the losses: their weights, the hardest pixels alone, distillation, Jaccard."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from dcfm_ros.model import DCFM, create_model
 from dcfm_ros.training.cross_entropy import cross_entropy
+from dcfm_ros.training.jaccard import soft_jaccard
 from dcfm_ros.training.losses import Losses, LossOptions, dcfm_losses, distillation
 
 CLASSES = 11
@@ -199,10 +202,50 @@ def test_a_frame_that_reuses_its_own_feature_has_nothing_to_learn(model: DCFM, b
     assert same.distillation.item() == pytest.approx(0, abs=1e-6)
 
 
+# Jaccard
+
+
+def certain(ids: torch.Tensor, classes: int = CLASSES) -> torch.Tensor:
+    """Logits on the grid of (B, h, w) ids that leave no doubt."""
+    return 1e3 * F.one_hot(ids, classes).movedim(-1, 1).float()
+
+
+def test_the_jaccard_loss_of_certain_logits_is_what_torchmetrics_counts() -> None:
+    drawn = torch.Generator().manual_seed(4)
+    found, target = torch.randint(0, CLASSES - 1, (2, 3, 16, 16), generator=drawn)
+    target[:, :3] = 255
+    iou = multiclass_jaccard_index(found, target, CLASSES, ignore_index=255)
+    assert soft_jaccard(certain(found), target).item() == pytest.approx(1 - iou.item(), abs=1e-5)
+    assert soft_jaccard(certain(target.where(target != 255, 0)), target).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_jaccard_loss_falls_along_its_gradient_and_takes_the_middle_of_each_cell(dtype: torch.dtype) -> None:
+    drawn = torch.Generator().manual_seed(5)
+    logits = torch.randn(2, CLASSES, 8, 8, generator=drawn).to(dtype).requires_grad_()
+    target = torch.full((2, 32, 32), 255)
+    target[:, 2::4, 2::4] = torch.randint(0, CLASSES, (2, 8, 8), generator=drawn)
+    before = soft_jaccard(logits, target)
+    before.backward()
+    assert logits.grad is not None and before.dtype is torch.float32
+    assert soft_jaccard(logits - 10 * logits.grad, target) < before
+    torch.testing.assert_close(soft_jaccard(logits, target[:, 2::4, 2::4]), before)
+
+
+def test_the_jaccard_loss_counts_in_both_cross_entropies(model: DCFM, batch: Batch) -> None:
+    plain, both = losses_of(model, batch), losses_of(model, batch, jaccard=0.5)
+    assert both.individual > plain.individual and both.reused > plain.reused
+    added = both.individual - plain.individual + 0.4 * (both.reused - plain.reused)
+    torch.testing.assert_close(both.total - plain.total, added)
+    labelled, neighbour, _ = batch
+    none = torch.full((2, 64, 64), 255)
+    assert dcfm_losses(model, labelled, neighbour, none, options=LossOptions(jaccard=1, consistency=0)).total == 0
+
+
 # What is refused
 
 
-@pytest.mark.parametrize("name", ["reused", "consistency", "distillation"])
+@pytest.mark.parametrize("name", ["reused", "consistency", "distillation", "jaccard"])
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
 def test_an_impossible_weight_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"the weight '{name}' is {value}; expected a number of at least 0"):
@@ -220,5 +263,6 @@ def test_options_are_off_by_default() -> None:
         "reused": 0.4,
         "consistency": 10.0,
         "distillation": 0.0,
+        "jaccard": 0.0,
         "ohem": None,
     }
