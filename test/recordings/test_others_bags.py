@@ -27,6 +27,7 @@ from dcfm_ros.recordings.find import find_recordings
 from dcfm_ros.recordings.message_bag import Storage
 from dcfm_ros.recordings.messages import read_messages
 from dcfm_ros.recordings.recording import Damaged
+from dcfm_ros.recordings.storage.mcap_file import McapFile
 from dcfm_ros.recordings.writers import BagWriter, VideoWriter
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
@@ -220,6 +221,7 @@ INDEXES = {
     "whole": {},
     "no statistics": {"use_statistics": False},
     "no message index": {"index_types": IndexType.CHUNK},
+    "no repeated channels": {"repeat_channels": False, "repeat_schemas": False},
     "no index": {
         "index_types": IndexType.NONE,
         "use_statistics": False,
@@ -238,6 +240,15 @@ def test_an_mcap_is_read_in_the_order_of_receipt_whatever_index_it_has(
     assert_read(write_mcap(tmp_path / "sound.mcap", frames, **options), frames)
     mixed = [frames[index] for index in (3, 0, 1, 5, 2, 4)]
     assert_read(write_mcap(tmp_path / "mixed.mcap", mixed, beside="json", **options), frames)
+
+
+def test_an_mcap_whose_summary_repeats_no_channels_is_in_order_before_it_is_counted(
+    tmp_path: Path, frames: list[Frame]
+) -> None:
+    mixed = [frames[index] for index in (3, 0, 1, 5, 2, 4)]
+    path = write_mcap(tmp_path / "mixed.mcap", mixed, repeat_channels=False, repeat_schemas=False)
+    received = [message.received_ns for message in McapFile(path, pytest.fail).messages(lambda channel: True)]
+    assert received == sorted(received) and len(received) == len(frames)
 
 
 def test_a_sqlite_bag_is_read_in_the_order_of_receipt(tmp_path: Path, frames: list[Frame]) -> None:

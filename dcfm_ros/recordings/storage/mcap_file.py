@@ -89,7 +89,9 @@ class McapFile:
                 found: list[tuple[int, int]] = []  # place in the chunk, time
                 for number, at in chunk.message_index_offsets.items():
                     channel = _channel(number, self._summary.channels, self._summary.schemas)
-                    if channel is not None and wanted(channel):
+                    if channel is None:  # the summary repeats no channels, so what is wanted is not known yet
+                        return False
+                    if wanted(channel):
                         found += [(place, time) for time, place in _message_index(stream, at)]
                 times = [last, *(time for _, time in sorted(found))]
                 if not chunk.message_index_offsets or any(before > after for before, after in pairwise(times)):
