@@ -36,3 +36,15 @@ def test_a_run_goes_on_that_writes_into_the_recordings_own_folder(
     done = segmented(drive, *options, "--resume")
     assert done.returncode == 0, done.stderr
     assert len(list((drive / "segmented" / "masks").iterdir())) == FRAMES
+
+
+def test_to_resume_is_advised_where_that_can_be(
+    segmented: Call, tmp_path: Path, drive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kinds, can_go_on in (("masks", True), ("csv", False)):
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, 3)
+            done = segmented(drive, "--output", tmp_path / kinds, "--save", kinds)
+        assert done.returncode == 130
+        assert "interrupted after" in done.stdout
+        assert ("--resume continues" in done.stdout) == can_go_on
