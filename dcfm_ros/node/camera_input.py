@@ -14,6 +14,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dcfm_ros.imaging.frame import stamp_ns
+from dcfm_ros.node.qos import overridden
 from dcfm_ros.node.settings import CameraSettings
 
 _MATCHING = "best_available"
@@ -109,13 +110,15 @@ class CameraInput:
         self._reliability = ReliabilityPolicy.BEST_EFFORT
         self._reliability = self._wanted(self._topic())
         self._images = self._subscription()
-        self._infos = self._node.create_subscription(
-            CameraInfo,
-            f"{self._prefix}camera_info",
-            self._on_info,
-            qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        infos = f"{self._prefix}camera_info"
+        with overridden(self._node, infos, "subscription"):
+            self._infos = self._node.create_subscription(
+                CameraInfo,
+                infos,
+                self._on_info,
+                qos_profile_sensor_data,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
         return self._topic()
 
     def unsubscribe(self) -> None:
@@ -179,14 +182,15 @@ class CameraInput:
 
     def _subscription(self) -> Any:
         sensor_data = qos_profile_sensor_data
-        return self._node.create_subscription(
-            self._kind,
-            self._topic(),
-            self._on_message,
-            QoSProfile(history=sensor_data.history, depth=sensor_data.depth, reliability=self._reliability),
-            # Reliability is decided below: rclpy would keep what it was at the first subscription.
-            qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
-        )
+        with overridden(self._node, self._topic(), "subscription"):
+            return self._node.create_subscription(
+                self._kind,
+                self._topic(),
+                self._on_message,
+                QoSProfile(history=sensor_data.history, depth=sensor_data.depth, reliability=self._reliability),
+                # Reliability is decided below: rclpy would keep what it was at the first subscription.
+                qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
+            )
 
     def _wanted(self, topic: str) -> ReliabilityPolicy:
         """Return the reliability to subscribe with.
