@@ -20,7 +20,11 @@ def whole_file(path: Path, durable: bool = False) -> Iterator[Path]:
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
-        yield partial
+        try:
+            yield partial
+        except OSError as error:
+            error.filename = error.filename or str(path)  # a full disk's error names no file of itself
+            raise
         if durable:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())  # else the new name may be on the disk before what it names is

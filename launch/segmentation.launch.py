@@ -53,7 +53,7 @@ def _arguments() -> list[DeclareLaunchArgument]:
         _argument("namespace", "", "Namespace of the node."),
         _argument("keyframe_interval", "", "Frames from one keyframe to the next; empty: the params file's."),
         _argument("backend", "", "What runs the network; empty: the params file's."),
-        _argument("device", "", "auto, cpu, cuda or cuda:N; empty: the params file's."),
+        _argument("device", "", "auto, cpu, cuda, cuda:N or gpu (Intel's); empty: the params file's."),
         _argument(
             "use_sim_time", "", "Follow /clock, which a bag then gives; empty: the params file's.", ["", *_SWITCH]
         ),

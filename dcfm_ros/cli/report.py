@@ -31,6 +31,7 @@ from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.machine.libraries import versions
 from dcfm_ros.offline.fleet import Outcome
 from dcfm_ros.recordings import open_recording
+from dcfm_ros.recordings.open import files_of
 from dcfm_ros.streaming import FixedInterval, StreamOptions, StreamSegmenter
 from dcfm_ros.streaming.backends.base import Backend
 from dcfm_ros.streaming.backends.select import create_backend
@@ -206,7 +207,7 @@ def _report_drive(path: Path, output: Path, node: str, topic: str | None) -> Non
             "kind": "recorded drive",
             "topic": topic,
             "frames": len(drive.measured.runs[RECORDED]),
-            "sha256": sha256_of(files_under(path)),
+            "sha256": sha256_of(files_of(path)),
             "labels_sha256": None,
         },
         "ran": {"node": node.rstrip("/")},

@@ -137,7 +137,7 @@ def command(
             summary = segment(recording, output, kinds, network, options, decisions, resume, advance, is_stopped)
         losses = recording.losses
     run_file.finish(output, vars(summary) | {"losses": losses})
-    _tell(summary, losses, output)
+    _tell(summary, losses, output, can_go_on="masks" in kinds)
     if not summary.is_complete:
         sys.exit(130)
 
@@ -163,10 +163,12 @@ def _progress() -> Progress:
     return Progress(*columns, transient=True)
 
 
-def _tell(summary: Summary, losses: Sequence[str], output: Path) -> None:
+def _tell(summary: Summary, losses: Sequence[str], output: Path, can_go_on: bool) -> None:
     rate = (summary.frames - summary.went_on_at) / summary.seconds if summary.seconds else 0.0
     what = f"{summary.frames} frames, {summary.keyframes} keyframes, {rate:.1f} frames a second"
-    click.echo(f"{output}: {what if summary.is_complete else f'interrupted after {what}; --resume continues'}")
+    if not summary.is_complete:
+        what = f"interrupted after {what}{'; --resume continues' if can_go_on else ''}"
+    click.echo(f"{output}: {what}")
     if summary.differing:
         click.echo(
             f"{summary.differing} of the {summary.frames} masks have other class shares than those of the run that was "

@@ -14,6 +14,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dcfm_ros.imaging.frame import stamp_ns
+from dcfm_ros.node.qos import overridden
 from dcfm_ros.node.settings import CameraSettings
 
 _MATCHING = "best_available"
@@ -109,13 +110,15 @@ class CameraInput:
         self._reliability = ReliabilityPolicy.BEST_EFFORT
         self._reliability = self._wanted(self._topic())
         self._images = self._subscription()
-        self._infos = self._node.create_subscription(
-            CameraInfo,
-            f"{self._prefix}camera_info",
-            self._on_info,
-            qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        infos = f"{self._prefix}camera_info"
+        with overridden(self._node, infos, "subscription"):
+            self._infos = self._node.create_subscription(
+                CameraInfo,
+                infos,
+                self._on_info,
+                qos_profile_sensor_data,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
         return self._topic()
 
     def unsubscribe(self) -> None:
@@ -151,7 +154,7 @@ class CameraInput:
         if self._images is None:
             return ""
         expected = _type_name(self._kind)
-        types = {info.topic_type for info in self._node.get_publishers_info_by_topic(self._topic())}
+        types = {info.topic_type for info in self._node.get_publishers_info_by_topic(self._name())}
         if not types or expected in types:
             return ""
         return f"{self._topic()} carries {', '.join(sorted(types))}; expected {expected}"
@@ -177,16 +180,22 @@ class CameraInput:
             return topic
         return f"{topic}/compressed"
 
+    def _name(self) -> str:
+        """The topic as rclpy takes it, which remaps it: remapped twice, it could be that of another camera."""
+        name, topic = f"{self._prefix}image", self._topic()
+        return name if topic == self._node.resolve_topic_name(name) else topic
+
     def _subscription(self) -> Any:
         sensor_data = qos_profile_sensor_data
-        return self._node.create_subscription(
-            self._kind,
-            self._topic(),
-            self._on_message,
-            QoSProfile(history=sensor_data.history, depth=sensor_data.depth, reliability=self._reliability),
-            # Reliability is decided below: rclpy would keep what it was at the first subscription.
-            qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
-        )
+        with overridden(self._node, self._topic(), "subscription"):
+            return self._node.create_subscription(
+                self._kind,
+                self._name(),
+                self._on_message,
+                QoSProfile(history=sensor_data.history, depth=sensor_data.depth, reliability=self._reliability),
+                # Reliability is decided below: rclpy would keep what it was at the first subscription.
+                qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
+            )
 
     def _wanted(self, topic: str) -> ReliabilityPolicy:
         """Return the reliability to subscribe with.
@@ -200,7 +209,7 @@ class CameraInput:
             self._node.declare_parameter(name, _MATCHING, ParameterDescriptor(description=description, read_only=True))
         value = self._node.get_parameter(name).value
         if value == _MATCHING:
-            offered = {p.qos_profile.reliability for p in self._node.get_publishers_info_by_topic(topic)}
+            offered = {p.qos_profile.reliability for p in self._node.get_publishers_info_by_topic(self._name())}
             if not offered:
                 return self._reliability
             value = "reliable" if offered == {ReliabilityPolicy.RELIABLE} else "best_effort"

@@ -21,6 +21,7 @@ from dcfm_ros.imaging.overlay import colorize
 from dcfm_ros.node import messages
 from dcfm_ros.node.diagnostics import Latencies
 from dcfm_ros.node.frames import SegmentedFrame
+from dcfm_ros.node.qos import overridden
 from dcfm_ros.streaming.timing import timing_of
 
 _PUBLISHERS = {
@@ -113,12 +114,14 @@ class CameraOutput:
     def _publisher(
         self, kind: type, name: str, depth: int, durability: DurabilityPolicy = DurabilityPolicy.VOLATILE
     ) -> Any:
-        return self._node.create_publisher(
-            kind,
-            self._prefix + name,
-            QoSProfile(depth=depth, durability=durability),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        topic = self._prefix + name
+        with overridden(self._node, topic, "publisher"):
+            return self._node.create_publisher(
+                kind,
+                topic,
+                QoSProfile(depth=depth, durability=durability),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
 
     def _is_wanted(self, name: str) -> bool:
         if name not in self._publishers or not self._node.context.ok():

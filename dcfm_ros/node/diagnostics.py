@@ -55,8 +55,9 @@ class Latencies:
 class CameraReport:
     """A report of one camera of the node.
 
-    counts: since the node began. input_age_s, keyframe_age_s: since the stamps of its last image and keyframe, on the
-    node's clock; None before the first. problem: what is wrong with this camera, as a sentence, or empty.
+    counts: since the node began. input_age_s: since the stamp of its last image, on the node's clock; keyframe_age_s:
+    of the features that the last frame was made from, by stamps; None before the first. problem: what is wrong with
+    this camera, as a sentence, or empty.
     """
 
     counts: Counts

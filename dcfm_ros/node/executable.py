@@ -38,8 +38,8 @@ def run(make: Callable[[], Runnable], name: str, args: list[str] | None) -> int:
     lose_what_nobody_reads()
     node = None
     try:
-        if not _initialize(name, args):
-            return 1
+        initialize(args)
+        _refuse(own_arguments(sys.argv[1:] if args is None else args))
         node = make()
         if not node.begin():
             return 1 if rclpy.ok() else 0
@@ -67,23 +67,35 @@ def shut_down() -> None:
         rclpy.try_shutdown()
 
 
-def _initialize(name: str, args: list[str] | None) -> bool:
-    """Whether ROS can read the arguments and the parameter files in them; if not there is a line on stderr."""
+def initialize(args: list[str] | None) -> None:
+    """Begin with ROS. Raises ValueError, in a sentence, for arguments or parameter files that it cannot read."""
     try:
         rclpy.init(args=args)
     except RuntimeError as error:
-        why = re.sub(r", at \S+\.c:\d+", "", str(error)).removeprefix("failed to initialize rcl: ")
-        expected = next((expected for part, expected in _EXPECTED.items() if part in why), "")
-        print(f"{name}: {why}{expected}", file=sys.stderr)
-        return False
-    if others := remove_ros_args(sys.argv[1:] if args is None else args):
-        print(
-            f"{name}: the argument {others[0]} is unknown; expected parameters after --ros-args, as in "
-            "--ros-args -p keyframe_interval:=10",
-            file=sys.stderr,
+        raise ValueError(_in_a_sentence(error)) from error
+
+
+def own_arguments(args: list[str]) -> list[str]:
+    """The arguments that are not for ROS. Raises ValueError, in a sentence, for such as it cannot read."""
+    try:
+        return remove_ros_args(args)
+    except RuntimeError as error:
+        raise ValueError(_in_a_sentence(error)) from error
+
+
+def _refuse(arguments: list[str]) -> None:
+    if arguments:
+        raise ValueError(
+            f"the argument {arguments[0]} is unknown; expected parameters after --ros-args, as in "
+            "--ros-args -p keyframe_interval:=10"
         )
-        return False
-    return True
+
+
+def _in_a_sentence(error: RuntimeError) -> str:
+    why = re.sub(r", at \S+\.c:\d+", "", str(error))
+    for begin in ("failed to initialize rcl: ", "Failed to parse ROS arguments: "):
+        why = why.removeprefix(begin)
+    return why + next((expected for part, expected in _EXPECTED.items() if part in why), "")
 
 
 _EXPECTED = {

@@ -36,8 +36,8 @@ class LimitError(ValueError):
 class Limits:
     """Limits of what is still well; 0: no limit. Raises LimitError.
 
-    max_latency_ms: of 95 % of the frames. max_input_age_s, max_keyframe_age_s: since the stamps of the last image and
-    the last keyframe. max_drop_ratio: of the images whose fate is known, 0 to 1.
+    max_latency_ms: of 95 % of the frames. max_input_age_s: since the stamp of the last image. max_keyframe_age_s: of
+    the features in use. max_drop_ratio: of the images whose fate is known, 0 to 1.
     """
 
     max_latency_ms: float = 0.0
@@ -55,8 +55,8 @@ class Limits:
 class Measures:
     """Measures of one camera since the last report; None: not measured.
 
-    latency_p95_ms: of the frames published. The ages are of now. drop_ratio: dropped images, of those processed,
-    dropped, rejected, failed or skipped. The others are counts.
+    latency_p95_ms: of the frames published. input_age_s: of now; keyframe_age_s: of the last frame. drop_ratio: dropped
+    images, of those processed, dropped, rejected, failed or skipped. The others are counts.
     """
 
     latency_p95_ms: float | None = None

@@ -11,10 +11,9 @@ from pathlib import Path
 import click
 import rclpy
 from rclpy.executors import ExternalShutdownException
-from rclpy.utilities import remove_ros_args
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dcfm_ros.node.executable import shut_down
+from dcfm_ros.node.executable import initialize, own_arguments, shut_down
 from dcfm_ros.node.playback import PlayedImage, Player, pace, played_images
 from dcfm_ros.processes import end_with_parent
 from dcfm_ros.recordings import Recording, open_recording
@@ -30,7 +29,7 @@ class _RosCommand(click.Command):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         context.obj = list(args)
-        return super().parse_args(context, remove_ros_args(args))
+        return super().parse_args(context, own_arguments(args))
 
 
 @click.command(cls=_RosCommand)
@@ -71,7 +70,7 @@ def play(
     """
     if rate is not None and speed is not None:
         raise click.UsageError("--rate and --speed both say how fast to play; expected one of them")
-    rclpy.init(args=context.obj)
+    initialize(context.obj)
     try:
         with ExitStack() as open_things:
             stamps_hz = None if is_bag(path, "skip") else rate

@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,14 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
 from dcfm_ros.files import write_whole
 from dcfm_ros.imaging.frame import stamp_ns
-from dcfm_ros.node.executable import shut_down
+from dcfm_ros.node.executable import initialize, own_arguments, shut_down
 from dcfm_ros.processes import end_with_parent
 from dcfm_ros.recordings.writers import MaskWriter, VideoWriter
-from dcfm_ros.streaming.timing import TIMING_COLUMNS, read_timing, timing_row
+from dcfm_ros.streaming.timing import TIMING_COLUMNS, Timing, read_timing, timing_row
 
 _MOST_INCOMPLETE = 200
 """How many frames may wait for a part: one that the node never made, or that was lost, does not come any more."""
@@ -36,14 +36,15 @@ class Recorder(Node):
     """Takes messages in callbacks and writes them on a thread, so that a slow disk loses nothing.
 
     output: the folder. rate_hz: of the overlay video. pictures: whether masks and overlay are recorded, or timing
-    alone.
+    alone. Raises RecordingError, and OSError, for a folder or a rate that cannot be.
     """
 
     def __init__(self, output: Path, rate_hz: float, pictures: bool) -> None:
-        super().__init__("recorder")
-        self._output = output
-        self._queue: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        output.mkdir(parents=True, exist_ok=True)
         self._files = _Files(output, rate_hz, pictures)
+        super().__init__("recorder")
+        self._queue: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        self._failure: Exception | None = None
         depth = QoSProfile(depth=100)
         self._topics = ["/segmentation/timing"]
         self.create_subscription(DiagnosticArray, self._topics[0], self._take("timing"), depth)
@@ -59,11 +60,20 @@ class Recorder(Node):
         """Whether somebody publishes every topic."""
         return all(self.count_publishers(topic) for topic in self._topics)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether something could not be written: nothing is, from there on."""
+        return self._failure is not None
+
     def close(self) -> None:
-        """Write what has come, and close the files."""
+        """Write what has come, and close the files. Raises what writing raised."""
         self._queue.put(None)
         self._thread.join()
-        self._files.close()
+        try:
+            self._files.close()
+        finally:
+            if self._failure is not None:
+                raise self._failure
 
     def _take(self, name: str) -> Any:
         return lambda message: self._queue.put((name, message))
@@ -71,12 +81,14 @@ class Recorder(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name == "segmentation":
-                counts = {pair.key: pair.value for pair in status.values}
-                write_whole(self._output / "counts.json", json.dumps(counts, indent=2) + "\n")
+                self._queue.put(("counts", {pair.key: pair.value for pair in status.values}))
 
     def _write(self) -> None:
-        while (entry := self._queue.get()) is not None:
-            self._files.add(*entry)
+        try:
+            while (entry := self._queue.get()) is not None:
+                self._files.add(*entry)
+        except Exception as error:  # whatever it is, it is told by the thread that waits for it
+            self._failure = error
 
 
 class _Files:
@@ -89,8 +101,13 @@ class _Files:
         self._video = VideoWriter(output / "overlay.mp4", rate_hz) if pictures else None
         self._parts: dict[int, dict[str, Any]] = defaultdict(dict)
         self._rows: dict[int, dict[str, Any]] = {}
+        self._stamps: dict[int, int] = {}
+        self._before = 0
 
     def add(self, name: str, message: Any) -> None:
+        if name == "counts":
+            write_whole(self._output / "counts.json", json.dumps(message, indent=2) + "\n")
+            return
         stamp = stamp_ns(message.header)
         parts = self._parts[stamp]
         parts[name] = message
@@ -111,14 +128,21 @@ class _Files:
             writer.writerows(self._rows[index] for index in sorted(self._rows))
 
     def _write(self, stamp: int, parts: dict[str, Any]) -> None:
-        timing = read_timing(parts["timing"])
-        if timing.index in self._rows:
+        timing = self._numbered(stamp, read_timing(parts["timing"]))
+        if timing.index in self._stamps:
             return  # the node's second answer to a frame that was sent again
+        self._stamps[timing.index] = stamp
         self._rows[timing.index] = timing_row(stamp, timing)
         if self._masks is not None:
             self._masks.write(timing.index, _pixels(parts["mask"]))
         if self._video is not None:
             self._video.write(_pixels(parts["overlay"]))
+
+    def _numbered(self, stamp: int, timing: Timing) -> Timing:
+        """With numbers that go on where the node began anew, and with it the numbers of its frames."""
+        if self._stamps.get(self._before + timing.index, stamp) != stamp:
+            self._before = max(self._stamps) + 1
+        return replace(timing, index=self._before + timing.index, keyframe_index=self._before + timing.keyframe_index)
 
 
 def _pixels(message: Image) -> np.ndarray:
@@ -133,32 +157,39 @@ def _pixels(message: Image) -> np.ndarray:
 @click.option("--pictures/--no-pictures", default=True, help="Record masks and overlay, or timing alone.")
 def record(output: Path, rate: float, pictures: bool) -> None:
     """Record the segmentation node's topics into the folder OUTPUT until interrupted."""
-    output.mkdir(parents=True, exist_ok=True)
     recorder = Recorder(output, rate, pictures)
     try:
         announced = False
-        while rclpy.ok():
+        while rclpy.ok() and not recorder.has_failed:
             rclpy.spin_once(recorder, timeout_sec=0.1)
             if not announced and recorder.is_matched():
                 announced = True
                 print("recording", flush=True)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # how a recording is meant to end
+    except RuntimeError:
+        if rclpy.ok():  # else a signal took ROS away from under the recorder
+            raise
     finally:
-        recorder.close()
-        recorder.destroy_node()
+        try:
+            recorder.close()
+        finally:
+            recorder.destroy_node()
 
 
 def main(args: list[str] | None = None) -> int:
-    """Entry point: 0 after an interrupt."""
+    """Entry point: 0 after an interrupt, 1 with one line on stderr when something cannot be written."""
     end_with_parent()
     arguments = sys.argv if args is None else args
-    rclpy.init(args=arguments)
     try:
-        record.main(remove_ros_args(arguments)[1:], standalone_mode=False)
+        initialize(arguments)
+        record.main(own_arguments(arguments)[1:], standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except (ValueError, OSError) as error:
+        print(f"recorder: {error}", file=sys.stderr)
+        return 1
     finally:
         shut_down()
     return 0

@@ -26,6 +26,7 @@ from dcfm_ros.node.guards import guard_services, spin, transition
 from dcfm_ros.node.log import NodeLog, throttled
 from dcfm_ros.node.parameters import declare, read_settings, strangers
 from dcfm_ros.node.pipeline import Pipeline
+from dcfm_ros.node.qos import overridden
 from dcfm_ros.node.worker import RejectedError
 
 _SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -50,22 +51,28 @@ class SegmentationNode(LifecycleNode):
         self._configured: Configured | None = None
         self._why_unconfigured = ""
         self._problems: dict[str | None, str] = {}
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
         try:
             self._cameras = declare(self, lambda: self._configured is not None, self._change)
+            self._inputs = CameraInputs(self, self._cameras, partial(self._note, "warning"), steady)
+            self._outputs = {
+                name: CameraOutput(self, name, camera.info) for name, camera in self._inputs.cameras.items()
+            }
+            with overridden(self, "/diagnostics", "publisher"):
+                self._diagnostics_publisher = self.create_publisher(
+                    DiagnosticArray,
+                    "/diagnostics",
+                    10,
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                )
         except Exception:
             # rclpy crashes at exit over a node that outlives its context, as one in a traceback may.
             super().destroy_node()
             raise
         self._log = NodeLog(throttled(self.get_logger()))
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._inputs = CameraInputs(self, self._cameras, partial(self._note, "warning"), steady)
-        self._outputs = {name: CameraOutput(self, name, camera.info) for name, camera in self._inputs.cameras.items()}
         given_up = self.create_guard_condition(self._on_given_up).trigger
         self._pipeline = Pipeline(self._outputs, self._on_frame_error, given_up)
         self._diagnostics = Diagnostics(self.get_fully_qualified_name().lstrip("/"))
-        self._diagnostics_publisher = self.create_publisher(
-            DiagnosticArray, "/diagnostics", 10, qos_overriding_options=QoSOverridingOptions.with_default_policies()
-        )
         self.create_timer(1.0, self._publish_diagnostics)
         self._autostart = Autostart(self, self.start, steady)
         self.create_service(Trigger, "~/force_keyframe", self._on_force_keyframe)

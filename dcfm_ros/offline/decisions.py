@@ -12,6 +12,9 @@ from dcfm_ros.recordings.recording import RecordingError
 from dcfm_ros.streaming.schedules import Replayed
 from dcfm_ros.streaming.timing import Timing, read_timing, read_timing_row, timing_texts
 
+_Row = tuple[int, Timing]
+"""The stamp (ns) of a frame, and its timing."""
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -78,26 +81,36 @@ def read_decisions(path: Path, topic: str = "/segmentation/timing") -> Decisions
 
     Tables are `frames.csv` of `dcfm segment` and `timing.csv` of the recorder.
 
-    What comes before the first keyframe is left out: nobody knows what its masks were made from.
+    What comes before the first keyframe is left out: nobody knows what its masks were made from. So it is behind each
+    place where the node began anew, and with it the numbers of its frames. A frame that was answered twice counts once.
     Raises RecordingError when there is none, when a keyframe is missing that later masks were made from, and when
     neither can be read.
     """
     rows = _of_table(path) if path.suffix.lower() == ".csv" else _of_bag(path, topic)
-    first = next((place for place, (_, timing) in enumerate(rows) if timing.keyframe_index == timing.index), None)
-    if first is None:
+    frames: list[Decided] = []
+    for run in _runs(rows):
+        frames += _decided(path, run, len(frames))
+    if not frames:
         raise RecordingError(f"{path} tells of {len(rows)} frames; expected a stream's first keyframe among them")
-    rows = rows[first:]
-    places = {timing.index: place for place, (_, timing) in enumerate(rows)}
-    for _, timing in rows:
-        if timing.keyframe_index not in places:
-            raise RecordingError(
-                f"{path} lacks frame {timing.keyframe_index}, the keyframe that the mask of frame {timing.index} was "
-                "made from"
-            )
-    return Decisions([_decided(stamp_ns, timing, places) for stamp_ns, timing in rows])
+    return Decisions(frames)
 
 
-def _of_bag(path: Path, topic: str) -> Sequence[tuple[int, Timing]]:
+def _runs(rows: Iterable[_Row]) -> list[list[_Row]]:
+    """The rows from each beginning of the node on, by the numbers of its frames; none twice."""
+    runs: list[list[_Row]] = []
+    last = None
+    for row in rows:
+        number = row[1].index
+        if last is None or number < last[1].index or (number == last[1].index and row[0] != last[0]):
+            runs.append([])
+        elif number == last[1].index:  # of an image that was sent again
+            continue
+        runs[-1].append(row)
+        last = row
+    return runs
+
+
+def _of_bag(path: Path, topic: str) -> Sequence[_Row]:
     from dcfm_ros.recordings.messages import read_messages
 
     found = []
@@ -109,7 +122,7 @@ def _of_bag(path: Path, topic: str) -> Sequence[tuple[int, Timing]]:
     return found
 
 
-def _of_table(path: Path) -> Sequence[tuple[int, Timing]]:
+def _of_table(path: Path) -> Sequence[_Row]:
     try:
         with path.open(newline="") as file:
             return [read_timing_row(row) for row in csv.DictReader(file)]
@@ -122,6 +135,15 @@ def share_texts(timing: Timing) -> dict[str, str]:
     return {key: text for key, text in timing_texts(timing).items() if key.startswith("share/")}
 
 
-def _decided(stamp_ns: int, timing: Timing, places: dict[int, int]) -> Decided:
-    keyframe = places[timing.keyframe_index]
-    return Decided(stamp_ns, timing.is_keyframe, keyframe, timing.reason, share_texts(timing))
+def _decided(path: Path, run: Sequence[_Row], begin: int) -> Iterator[Decided]:
+    """From the run's first keyframe that was waited for on. begin: the place of that in `Decisions.frames`."""
+    first = next((place for place, (_, timing) in enumerate(run) if timing.keyframe_index == timing.index), len(run))
+    places = {timing.index: place for place, (_, timing) in enumerate(run[first:], begin)}
+    for stamp, timing in run[first:]:
+        if timing.keyframe_index not in places:
+            raise RecordingError(
+                f"{path} lacks frame {timing.keyframe_index}, the keyframe that the mask of frame {timing.index} was "
+                "made from"
+            )
+        keyframe = places[timing.keyframe_index]
+        yield Decided(stamp, timing.is_keyframe, keyframe, timing.reason, share_texts(timing))

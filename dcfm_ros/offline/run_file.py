@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcfm_ros.files import files_under, write_whole
+from dcfm_ros.files import write_whole
+from dcfm_ros.recordings.open import files_of
 from dcfm_ros.recordings.recording import RecordingError
 
 NAME = "run.json"
@@ -48,7 +49,7 @@ def fingerprint(path: Path) -> str:
     Not of all its bytes: to read a long bag twice would take as long as a good part of the run.
     """
     total = hashlib.sha256()
-    for file in files_under(path):
+    for file in files_of(path):
         size = file.stat().st_size
         total.update(size.to_bytes(8, "little"))
         with file.open("rb") as content:

@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from dcfm_ros.imaging.encodings import ENCODING_OF_ORDER
 from dcfm_ros.imaging.frame import ChannelOrder
-from dcfm_ros.recordings.recording import RecordingError
+from dcfm_ros.recordings.recording import RecordingError, written
 
 Storage = Literal["sqlite3", "mcap"]
 
@@ -35,12 +35,13 @@ class MessageBag:
     Of format version 8, the last whose QoS the releases from Humble on can all read.
 
     path: a folder that must not exist yet. compress: zstd, in the chunks of mcap, which every reader of mcap knows.
-    Raises RecordingError when the folder cannot be made.
+    Raises RecordingError when the folder cannot be made, and from whatever writes when that cannot be written.
     """
 
     def __init__(self, path: Path, storage: Storage, compress: bool = False) -> None:
         self._types: Any = get_typestore(Stores.ROS2_JAZZY)
         self._connections: dict[str, Connection] = {}
+        self._path = path
         try:
             self._bag = Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()])
             # For SQLite the library puts the path into a URI as it is, where "#", "?" and "%" mean something.
@@ -109,8 +110,9 @@ class MessageBag:
         self._write(topic, stamp_ns, self._made("std_msgs/msg/String", data=text))
 
     def close(self) -> None:
-        """Finish the bag."""
-        self._bag.close()
+        """Finish the bag. Raises RecordingError when it cannot be."""
+        with written(self._path):
+            self._bag.close()
 
     def _header(self, stamp_ns: int, frame_id: str) -> Any:
         seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
@@ -122,4 +124,5 @@ class MessageBag:
 
     def _write(self, topic: str, stamp_ns: int, message: Any) -> None:
         data = self._types.serialize_cdr(message, message.__msgtype__)
-        self._bag.write(self._connections[topic], stamp_ns, data)
+        with written(self._path):
+            self._bag.write(self._connections[topic], stamp_ns, data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcfm_ros.imaging.files import IMAGE_SUFFIXES, images_in
+from dcfm_ros.imaging.files import IMAGE_SUFFIXES, files_in, images_in
 from dcfm_ros.recordings.recording import Damaged, Recording, RecordingError
 from dcfm_ros.recordings.storage.kinds import BAG_SUFFIXES, ROS1, are_parts, bag_files_in, kind_of_file
 
@@ -50,6 +50,14 @@ def open_recording(
 
 
 _EXPECTED = f"a bag ({' '.join(BAG_SUFFIXES)}, or a folder), a video or a folder of images ({' '.join(IMAGE_SUFFIXES)})"
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that a recording at `path` can be read from, in a fixed order: itself, or those of its folder.
+
+    What lies in other folders in it, as a run's results may, is no part of the recording.
+    """
+    return [*files_in(path), *files_in(path / "images")] if path.is_dir() else [path]
 
 
 def is_bag(path: Path, damaged: Damaged = "raise") -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+import sqlite3
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -116,6 +119,15 @@ def check_rate(rate_hz: float) -> float:
     if not (math.isfinite(rate_hz) and rate_hz > 0):
         raise RecordingError(f"rate_hz is {rate_hz}; expected a positive number of frames per second")
     return float(rate_hz)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """What cannot be written to `path` is a RecordingError that names it, as a full disk's error does not."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise RecordingError(f"{path} cannot be written: {error}") from error
 
 
 def nominal_rate(stamps_ns: Sequence[int]) -> float:

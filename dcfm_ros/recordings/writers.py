@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from dcfm_ros.imaging.frame import Frame
-from dcfm_ros.recordings.recording import RecordingError, check_rate
+from dcfm_ros.recordings.recording import RecordingError, check_rate, written
 
 if TYPE_CHECKING:
     import cv2
@@ -158,19 +159,22 @@ class TableWriter(_Writer):
         self._table.writeheader()
 
     def write(self, row: Mapping[str, object]) -> None:
-        """Appends a row, a value for each column."""
-        self._table.writerow(row)
-        self._file.flush()
+        """Appends a row, a value for each column; raises RecordingError when it cannot be written."""
+        with written(self._path):
+            self._table.writerow(row)
+            self._file.flush()
 
     def close(self) -> None:
         """Gives the file its name; may be called twice."""
         if not self._file.closed:
-            self._file.close()
-            unfinished(self._path).replace(self._path)
+            with written(self._path):
+                self._file.close()
+                unfinished(self._path).replace(self._path)
 
     def discard(self) -> None:
         """Leaves what was written as it is."""
-        self._file.close()
+        with suppress(OSError):  # of what could not be written, which has been told
+            self._file.close()
 
 
 class BagWriter(_Writer):
@@ -213,7 +217,8 @@ class BagWriter(_Writer):
     def discard(self) -> None:
         """Removes what was written."""
         if self._bag is not None:
-            self.close()
+            with suppress(RecordingError):
+                self.close()
             shutil.rmtree(self._path, ignore_errors=True)
 
 

@@ -167,6 +167,12 @@ def test_images_without_labels_are_held_against_the_full_network(network: list[s
     assert "IoU with the masks of the network run in full on every frame. This is not accuracy" in text
 
 
+def test_a_report_in_the_bags_own_folder_is_no_part_of_the_input(network: list[str], bag: Path) -> None:
+    reports = [write_report(bag / name, bag, *network, "--intervals", "1") for name in ("before", "after")]
+    before, after = (metrics_of(report)["input"]["sha256"] for report in reports)
+    assert before == after
+
+
 @pytest.mark.parametrize("names", [("000001", "2"), (str(START_NS + STEP_NS), str(START_NS + 2 * STEP_NS))])
 def test_labels_are_found_by_index_and_by_stamp(
     network: list[str], bag: Path, tmp_path: Path, names: tuple[str, str]

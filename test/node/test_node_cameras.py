@@ -41,6 +41,17 @@ def test_each_camera_has_topics_settings_and_counts_of_its_own(two: Rig) -> None
     assert int(values["received"]) == sum(two.counts(name).received for name in ("front", "left"))
 
 
+def test_cameras_whose_topics_are_exchanged_take_each_others(
+    monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str]
+) -> None:
+    exchanged = ("--ros-args", "-r", "front/image:=/left/image", "-r", "left/image:=/front/image")
+    with rig(monkeypatch, ros_environment, CAMERAS, arguments=exchanged) as node:
+        assert node.node.start()
+        masks = node.listen(Image, "/segmentation/front/mask")
+        _, [mask] = node.answered(lambda: node.picture(1), [masks], "/left/image")
+        np.testing.assert_array_equal(pixels(mask), np.full((3, 4), 1))
+
+
 def test_a_camera_whose_images_are_bad_leaves_the_other_alone(two: Rig) -> None:
     masks = two.listen(Image, "/segmentation/front/mask")
     bad = two.picture(3)

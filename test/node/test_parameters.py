@@ -116,6 +116,11 @@ def test_a_value_is_taken_in_any_form_that_means_the_same(
         ("cameras: [1, 2]", "cameras is [1, 2]; expected a list of texts"),
         ("max_latency_ms: [1.0]", "max_latency_ms is [1.0]; expected a number"),
         ("output_size: [160, 24.5]", "expected values of one kind, as [160.0, 24.5]"),
+        (
+            "qos_overrides./segmentation/mask.publisher.reliability: sure",
+            "segmentation_node: qos_overrides./segmentation/mask.publisher: Unexpected QoS override for policy "
+            "`reliability`: `sure`; expected",
+        ),
         ("max_latency_ms:", "No value at line 3"),
         ("weights: [", "expected YAML, as in the config/segmentation.yaml that ships"),
     ],
@@ -142,6 +147,7 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(
     [
         (["--ros-args", "--log-level", "loud"], "expected debug, info, warn, error or fatal"),
         (["--ros-args", "--params-file", "nowhere.yaml"], "expected a file that is there"),
+        (["--ros-args", "-p"], "Couldn't parse trailing -p flag"),
         (
             ["--keyframe-interval", "3"],
             "the argument --keyframe-interval is unknown; expected parameters after --ros-args",

@@ -95,6 +95,13 @@ def test_masks_are_those_of_segment_at_any_rate(
                     np.testing.assert_array_equal(mask, same)
 
 
+def test_arguments_that_ros_cannot_read_are_told_in_a_sentence(called: Callable[..., Any], bag: Path) -> None:
+    for arguments in (["-p"], ["--log-level", "loud"]):
+        done = called("replay", str(bag), "--ros-args", *arguments)
+        assert done.returncode == 1
+        assert done.stderr.startswith("dcfm: ") or "\ndcfm: " in done.stderr
+
+
 def test_an_image_that_is_sent_again_is_no_new_frame(
     called: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str], bag: Path
 ) -> None:

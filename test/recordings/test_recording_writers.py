@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
+from dcfm_ros.files import write_whole
 from dcfm_ros.imaging.encodings import to_rgb
 from dcfm_ros.imaging.frame import ChannelOrder, Frame
 from dcfm_ros.recordings import RecordingError, open_recording
-from dcfm_ros.recordings.writers import BagWriter, MaskWriter, VideoWriter
+from dcfm_ros.recordings.writers import BagWriter, MaskWriter, TableWriter, VideoWriter
 
 
 def picture(height: int = 24, width: int = 32, colour: tuple[int, int, int] = (200, 40, 20)) -> np.ndarray:
@@ -34,6 +37,36 @@ def test_masks_come_back_exactly(tmp_path: Path) -> None:
     assert names_in(tmp_path / "deep" / "masks") == [f"{index:06d}.png" for index in range(5)]
     for path, mask in zip(paths, masks, strict=True):
         np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), mask)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As a full disk, a limit of files raises an error that names no file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_a_bag_that_a_full_disk_cuts_is_named_and_removed(tmp_path: Path, storage: Literal["sqlite3", "mcap"]) -> None:
+    frame = Frame(picture(), "rgb", 1)
+    bag = BagWriter(tmp_path / "drive", "/camera", storage=storage)
+    with files_of_at_most(40_000), pytest.raises(RecordingError, match="drive cannot be written"), bag:
+        for _ in range(1000):
+            bag.write(frame)
+    assert not (tmp_path / "drive").exists()
+
+
+def test_a_text_that_a_full_disk_cuts_is_named(tmp_path: Path) -> None:
+    table = TableWriter(tmp_path / "table.csv", ["name"])
+    with files_of_at_most(4000):
+        with pytest.raises(RecordingError, match=r"table\.csv cannot be written"), table:
+            table.write({"name": "x" * 5000})
+        with pytest.raises(OSError, match=r"counts\.json"):
+            write_whole(tmp_path / "counts.json", "x" * 5000)
 
 
 def test_mask_is_replaced(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 from dcfm_ros.datasets.dataset import Dataset, DatasetError
 from dcfm_ros.datasets.pixels import check_ids, read_ids
 from dcfm_ros.evaluation.runs import without_gap
-from dcfm_ros.files import files_under
 from dcfm_ros.imaging.files import images_in
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import LabelSet
 from dcfm_ros.recordings import Recording
+from dcfm_ros.recordings.open import files_of
 
 # The stamps of what has no clock begin at one second: no number below is a stamp.
 _FIRST_STAMP = 1_000_000_000
@@ -69,7 +69,7 @@ class RecordingInput:
         self.gaps = 0
         images = () if (path / "metadata.yaml").exists() else images_in(path) or images_in(path / "images")
         self._images = tuple(images)
-        self.files = self._images or tuple(files_under(path))
+        self.files = self._images or tuple(files_of(path))
         stems = {image.stem: index for index, image in enumerate(images)}
         self._labels = {} if labels is None else _by_number(labels, stems, len(recording))
         self.label_files = tuple(self._labels[number] for number in sorted(self._labels))
