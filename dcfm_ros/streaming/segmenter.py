@@ -167,6 +167,8 @@ class StreamSegmenter:
         if self._keyframes.coming is not None:
             with timed(waiting.stage_ms, "motion"):  # so that it knows the way once it comes into use
                 self._keyframes.coming.since.follow(waiting.grey)
+                if self.schedule.needs_change:  # and the next keyframe comes no later than a synchronous stream's
+                    self._keyframes.coming.since.add_change(self.backend, waiting.shallow)
         waiting = self._decide(waiting, keyframes_elsewhere)
         self._index += 1
         self._last = frame
