@@ -17,6 +17,9 @@ from node_in_process import Rig, rig
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 
+from dcfm_ros.node.network import Network
+from dcfm_ros.node.parameters import read_settings
+
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
@@ -32,9 +35,10 @@ class Building:
         self.cancelled.set()
 
     def result(self) -> None:
-        while not self.may_end.wait(0.01):
-            if self.cancelled.is_set():
-                raise RuntimeError("the build was cancelled")
+        while not self.cancelled.is_set():
+            if self.may_end.wait(0.01):
+                return
+        raise RuntimeError("the build was cancelled")
 
 
 class Built(FakeBackend):
@@ -107,6 +111,15 @@ def test_a_build_is_cancelled_when_the_node_is_cleaned_up(slow: Rig, is_active: 
     assert slow.node.trigger_cleanup() == SUCCESS
     assert slow.state == "unconfigured"
     assert not [thread for thread in threading.enumerate() if thread.name in ("inference", "publishing")]
+
+
+def test_a_build_that_begins_after_it_was_cancelled_ends_too(slow: Rig) -> None:
+    Built.may_end.set()
+    network = Network(read_settings(slow.node, slow.node._cameras))
+    network.cancel()
+    with pytest.raises(RuntimeError, match="the build was cancelled"):
+        network.prepare()
+    network.close()
 
 
 def test_a_configuration_that_fails_leaves_nothing_and_the_next_works(
