@@ -69,7 +69,8 @@ class Network:
         """The cropped frames of a round, through the network.
 
         confidence: cameras whose confidence is wanted, or needed by their view. preparing: entered while an engine is
-        made ready for a frame of another size than before.
+        made ready for a frame of another size than before; what it raises when it is left is passed on, before a stream
+        is touched.
         """
         for frame in frames.values():
             size = frame.height, frame.width
@@ -118,7 +119,7 @@ class Network:
             segmenter.force_keyframe()
 
     def restart(self, reason: str) -> None:
-        """Begin new streams; nothing may be in `segment`."""
+        """Begin new streams; nothing may be in `segment`, but for what is `preparing` there and raises after it."""
         for segmenter in self._group.segmenters.values():
             segmenter.restart(reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +100,26 @@ def test_frames_are_skipped_while_an_engine_is_built_and_diagnostics_say_so(slow
     assert slow.counts().dropped == before.dropped
     Built.may_end.set()
     slow.answered(lambda: slow.picture(5, (8, 10)), [masks])
+
+
+def test_a_frame_that_an_engine_is_built_for_is_dropped_when_the_node_is_deactivated(slow: Rig) -> None:
+    Built.may_end.set()
+    assert slow.node.start()
+    masks = slow.listen(Image, "/segmentation/mask")
+    slow.answered(lambda: slow.picture(1), [masks])
+    slow.wait(lambda: not slow.counts().pending)
+    Built.may_end.clear()
+    before = slow.counts()
+    late = slow.picture(2, (8, 10))
+    slow.send(late)
+    slow.status(lambda s: "building" in s.message)
+    assert slow.node.trigger_deactivate() == SUCCESS
+    Built.may_end.set()
+    slow.wait(lambda: not slow.counts().pending)
+    assert slow.counts() == replace(before, received=before.received + 1, dropped=before.dropped + 1)
+    assert slow.node.trigger_activate() == SUCCESS
+    slow.answered(lambda: slow.picture(3, (8, 10)), [masks])
+    assert late.header.stamp not in [mask.header.stamp for mask in masks]
 
 
 @pytest.mark.parametrize("is_active", [False, True])
