@@ -19,7 +19,11 @@ from dcfm_ros.streaming import Segmentation
 
 @dataclass(frozen=True, eq=False)
 class ReceivedFrame:
-    """A message and when its callback was entered, on the steady clock; stamp_ns is never zero."""
+    """A message and when its callback was entered, on the steady clock.
+
+    stamp_ns: the time of receipt where the message has none; zero where neither is known, as under simulated time
+    before the first `/clock`.
+    """
 
     message: Image | CompressedImage
     stamp_ns: int

@@ -52,6 +52,7 @@ class Network:
         self._expected = settings.stream.input_size or self.backend.config.input_size
         self._prepared: OrderedDict[tuple[Size, Size | None], None] = OrderedDict()
         self._build: EngineBuilding | None = None
+        self._is_cancelled = False
 
     def prepare(self) -> None:
         """Make ready for the frames that are expected: of the region of interest, or the size weights were trained at.
@@ -68,7 +69,8 @@ class Network:
         """The cropped frames of a round, through the network.
 
         confidence: cameras whose confidence is wanted, or needed by their view. preparing: entered while an engine is
-        made ready for a frame of another size than before.
+        made ready for a frame of another size than before; what it raises when it is left is passed on, before a stream
+        is touched.
         """
         for frame in frames.values():
             size = frame.height, frame.width
@@ -117,14 +119,16 @@ class Network:
             segmenter.force_keyframe()
 
     def restart(self, reason: str) -> None:
-        """Begin new streams; nothing may be in `segment`."""
+        """Begin new streams; nothing may be in `segment`, but for what is `preparing` there and raises after it."""
         for segmenter in self._group.segmenters.values():
             segmenter.restart(reason)
 
     def cancel(self) -> None:
-        """End a build that is under way; what waits for it raises BuildCancelled."""
-        if self._build is not None:
-            self._build.cancel()
+        """End a build that is under way, and each that begins later; what waits for it raises BuildCancelled."""
+        self._is_cancelled = True
+        build = self._build  # read once, as it may end meanwhile
+        if build is not None:
+            build.cancel()
 
     def close(self) -> None:
         """End threads; the device is free when nobody holds the network any more."""
@@ -140,9 +144,11 @@ class Network:
 
     def _prepare(self, size: Size) -> None:
         if isinstance(self.backend, BuildsEngines):
-            self._build = self.backend.prepare(self._any.network_size(*size), size)
+            self._build = build = self.backend.prepare(self._any.network_size(*size), size)
+            if self._is_cancelled:  # after it is known, so that `cancel` finds the build or the build the flag
+                build.cancel()
             try:
-                self._build.result()
+                build.result()
             finally:
                 self._build = None
         self._any.warm_up(*size)

@@ -18,7 +18,7 @@ from dcfm_ros.node.diagnostics import CameraReport
 from dcfm_ros.node.frames import ReceivedFrame, SegmentedFrame
 from dcfm_ros.node.network import Network
 from dcfm_ros.node.settings import Settings
-from dcfm_ros.node.worker import Counts, RejectedError, Worker
+from dcfm_ros.node.worker import Counts, RejectedError, UnwantedError, Worker
 from dcfm_ros.streaming.cameras import Round
 
 _MOST_FAILURES = 5
@@ -171,6 +171,8 @@ class Pipeline:
         ]
         try:
             done = running.network.segment(frames, confidence, self._worker.skipping())
+        except UnwantedError:
+            raise
         except Exception as error:
             done = Round({}, dict.fromkeys(frames, error))
         self._rounds_failed = 0 if done.results else self._rounds_failed + 1

@@ -49,7 +49,7 @@ class SegmentationNode(LifecycleNode):
         super().__init__("segmentation", **kwargs)
         self.lifecycle_state = "unconfigured"
         self._configured: Configured | None = None
-        self._why_unconfigured = ""
+        self._why_not_begun = ""
         self._problems: dict[str | None, str] = {}
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         try:
@@ -98,7 +98,7 @@ class SegmentationNode(LifecycleNode):
 
         A network that is not ready after some seconds continues to be made ready while the node may already be active.
         """
-        self._why_unconfigured = ""
+        self._why_not_begun = ""
         try:
             settings = read_settings(self, self._cameras)
             self._configured = Configured(settings, self._pipeline, self._outputs, self.context.ok)
@@ -118,9 +118,10 @@ class SegmentationNode(LifecycleNode):
         try:
             self._inputs.subscribe(settings.cameras, self._pipeline.submit)
         except ValueError as error:
-            self._problems[None] = f"cannot be activated: {error}"
-            self.get_logger().error(self._problems[None])
+            self._why_not_begun = f"cannot be activated: {error}"
+            self.get_logger().error(self._why_not_begun)
             return _FAILURE
+        self._why_not_begun = ""
         self._pipeline.accept(settings.enabled)
         self._autostart.leave()
         return _SUCCESS
@@ -211,7 +212,7 @@ class SegmentationNode(LifecycleNode):
         settings = configured.settings if configured else read_settings(self, self._cameras)
         device = configured.network.backend.description if configured else ""
         progress = configured.network.progress if configured else ""
-        failure = self._why_unconfigured or self._pipeline.failure
+        failure = self._why_not_begun or self._pipeline.failure
         now = self.get_clock().now()
         problems, self._problems = self._problems, {}
         message = self._diagnostics.message(
@@ -231,8 +232,8 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().info("the node is shutting down while it is being configured")
             return _FAILURE
         is_sentence = isinstance(error, (ValueError, RuntimeError, ImportError, OSError))
-        self._why_unconfigured = f"cannot be configured: {error if is_sentence else repr(error)}"
-        self.get_logger().error(self._why_unconfigured)
+        self._why_not_begun = f"cannot be configured: {error if is_sentence else repr(error)}"
+        self.get_logger().error(self._why_not_begun)
         return _FAILURE
 
     def _free(self) -> None:

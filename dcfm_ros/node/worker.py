@@ -22,6 +22,10 @@ class RejectedError(ValueError):
     """The item is bad: it is counted as rejected, and the next one is unharmed."""
 
 
+class UnwantedError(Exception):
+    """Nobody takes what was being made ready any more: the items are counted as dropped, and the next are unharmed."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """received = processed + dropped + rejected + failed + skipped + pending, always; pending is at most 2."""
@@ -39,10 +43,11 @@ class Worker(Generic[Item, Result]):
     """One thread that works on the newest item of each camera, and one that delivers results.
 
     work: the items of a round, at most one of each camera -> a result for each, or the exception that it ended in:
-    RejectedError for a bad item, anything else when it failed. What `work` itself raises is every item's end.
+    RejectedError for a bad item, anything else when it failed. What `work` itself raises is every item's end;
+    UnwantedError, which `skipping` raises, has to be let through.
     deliver: gets all results of each camera since its last call, oldest first; slow delivery never delays work.
-    on_error: told of each exception, with the camera's name, or None where it is of none. All three are called outside
-    the lock, on the worker's threads.
+    on_error: told of each exception but that, with the camera's name, or None where it is of none. All three are called
+    outside the lock, on the worker's threads.
     Items are counted as skipped before `start`, after `stop`, while the set-up runs or `skipping` is entered, and
     while the worker does not `accept`.
     """
@@ -92,13 +97,13 @@ class Worker(Generic[Item, Result]):
     def accept(self, accepts: bool) -> None:
         """Whether items are taken from now on; when not, return once what was taken is worked on and delivered.
 
-        It is not waited for where the worker is `skipping`.
+        Work is not waited for where the worker is `skipping`: what it was taken for is dropped at the end of that.
         """
         with self._changed:
             self._accepts = accepts
             if not accepts:
                 self._drop_waiting()
-                self._changed.wait_for(lambda: self._skips or not (self._busy or self._outbox or self._delivers))
+                self._changed.wait_for(lambda: (self._skips or not self._busy) and not (self._outbox or self._delivers))
 
     def stop(self) -> None:
         """Finish what is being worked on and delivered, drop what waits, and return when both threads have ended."""
@@ -125,15 +130,22 @@ class Worker(Generic[Item, Result]):
 
     @contextmanager
     def skipping(self) -> Iterator[None]:
-        """Inside, items are counted as skipped: the worker is at something that is no frame, and may take minutes."""
+        """Inside, items are counted as skipped: the worker is at something that is no frame, and may take minutes.
+
+        Raises UnwantedError at the end where the worker does not `accept` any more: that did not wait for the items.
+        """
         with self._changed:
             self._skips += 1
+            self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
                 self._skips -= 1
+                is_wanted = self._accepts
                 self._changed.notify_all()
+        if not is_wanted:
+            raise UnwantedError
 
     @property
     def counts(self) -> dict[str, Counts]:
@@ -153,7 +165,7 @@ class Worker(Generic[Item, Result]):
             except Exception as error:  # whatever a device does, the next frames are tried
                 outcomes = dict.fromkeys(items, error)
             for name, outcome in outcomes.items():
-                if isinstance(outcome, Exception):
+                if isinstance(outcome, Exception) and not isinstance(outcome, UnwantedError):
                     self._on_error(name, outcome)
             with self._changed:
                 self._busy = frozenset()
@@ -216,4 +228,6 @@ class Worker(Generic[Item, Result]):
 def _kind(outcome: object) -> str:
     if isinstance(outcome, RejectedError):
         return "rejected"
+    if isinstance(outcome, UnwantedError):
+        return "dropped"
     return "failed" if isinstance(outcome, Exception) else "processed"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Collection, Iterator
+from os.path import realpath
 from pathlib import Path
 
 from dcfm_ros.imaging.files import images_in
@@ -15,26 +17,39 @@ from dcfm_ros.recordings.storage.kinds import bag_files_in, is_bag_file
 def find_recordings(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
     """List what `open_recording` takes, wherever it lies below, in the order of the paths.
 
-    leave_out: folders that are not looked into. What has a hidden name is not either.
+    leave_out: folders that are not looked into. What has a hidden name is not either. What links lead to is listed
+    once, by its own path where that is found as well.
     Raises RecordingError when there is none.
     """
-    found = sorted(_below(folder, {path.resolve() for path in leave_out}))
+    found = sorted(_below(folder, {realpath(path) for path in (folder, *leave_out)}))
     if not found:
         raise RecordingError(f"{folder} holds no recordings; expected bags, videos or folders of images in it")
     return found
 
 
-def _below(folder: Path, leave_out: Collection[Path]) -> Iterator[Path]:
-    for entry in folder.iterdir():
-        if entry.name.startswith(".") or entry.resolve() in leave_out:
+def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """seen: real paths that are passed over; each that is looked at is added, so that a loop of links ends."""
+    entries, links = deque[Path](), deque[Path]()  # links come last, so that a recording has its own path
+
+    def look_into(folder: Path) -> None:
+        for entry in sorted(folder.iterdir()):
+            if not entry.name.startswith("."):
+                (links if entry.is_symlink() else entries).append(entry)
+
+    look_into(folder)
+    while entries or links:
+        entry = (entries or links).popleft()
+        real = realpath(entry)
+        if real in seen:
             continue
+        seen.add(real)
         if not entry.is_dir():
             if is_bag_file(entry) or entry.suffix.lower() in VIDEO_SUFFIXES:
                 yield entry
         elif _is_bag(entry) or images_in(entry) or images_in(entry / "images"):
             yield entry
         else:
-            yield from _below(entry, leave_out)
+            look_into(entry)
 
 
 def _is_bag(folder: Path) -> bool:

@@ -90,6 +90,7 @@ class VideoWriter(_Writer):
         self._unfinished = unfinished(self._path)
         self._video: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._count = 0
         self._closed = False
 
     def write(self, rgb: np.ndarray) -> None:
@@ -108,17 +109,21 @@ class VideoWriter(_Writer):
             bgr = cv2.resize(bgr, self._size, interpolation=cv2.INTER_AREA)
         width, height = self._even_size()
         self._video.write(np.ascontiguousarray(bgr[:height, :width]))
+        self._count += 1
 
     def close(self) -> None:
-        """Finishes the file and gives it its name; may be called twice."""
+        """Finishes the file and gives it its name; may be called twice. Raises RecordingError where it is cut."""
         self._closed = True
         if self._video is None:
             return
         self._release()
-        try:
+        if (told := self._count_told()) != self._count:
+            self.discard()
+            raise RecordingError(
+                f"{self._path} cannot be written: the file has {told} of {self._count} pictures; is the disk full?"
+            )
+        with written(self._path):
             self._unfinished.replace(self._path)
-        except OSError as error:
-            raise RecordingError(f"{self._path} cannot be written: {error}") from error
 
     def discard(self) -> None:
         """Drops what was written."""
@@ -138,6 +143,15 @@ class VideoWriter(_Writer):
 
     def _even_size(self) -> tuple[int, int]:
         return self._size[0] // 2 * 2, self._size[1] // 2 * 2
+
+    def _count_told(self) -> int:
+        """What the file says of itself: OpenCV passes over what a full disk refuses, and the count is written last."""
+        import cv2
+
+        reader = cv2.VideoCapture(str(self._unfinished.absolute()))
+        count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
+        reader.release()
+        return max(count, 0)
 
     def _release(self) -> None:
         if self._video is not None:

@@ -87,7 +87,8 @@ class StreamSegmenter:
         self._aligns = options.align != "none" and options.mode != "full"
         self._keyframes = Keyframes(backend, options, worker)
         self._pushed = 0
-        self._forced = False
+        # Two counts and no flag to clear: a keyframe may be forced from another thread while a frame is decided.
+        self._times_forced = self._times_taken = 0
         self.restart("first")
 
     def push(self, frame: Frame, confidence: bool = False, keyframes_elsewhere: int = 0) -> list[Segmentation]:
@@ -114,8 +115,8 @@ class StreamSegmenter:
         return [self._decided(waiting, keyframes) for waiting in held]
 
     def force_keyframe(self) -> None:
-        """Make the next frame a keyframe, whether or not a new stream begins with it."""
-        self._forced = True
+        """Make the next frame a keyframe, whether or not a new stream begins with it; may be called on any thread."""
+        self._times_forced += 1
 
     @property
     def frames_since_keyframe(self) -> float:
@@ -167,6 +168,8 @@ class StreamSegmenter:
         if self._keyframes.coming is not None:
             with timed(waiting.stage_ms, "motion"):  # so that it knows the way once it comes into use
                 self._keyframes.coming.since.follow(waiting.grey)
+                if self.schedule.needs_change:  # and the next keyframe comes no later than a synchronous stream's
+                    self._keyframes.coming.since.add_change(self.backend, waiting.shallow)
         waiting = self._decide(waiting, keyframes_elsewhere)
         self._index += 1
         self._last = frame
@@ -214,10 +217,10 @@ class StreamSegmenter:
     def _decide(self, waiting: _Waiting, keyframes_elsewhere: int) -> _Waiting:
         """Whether the frame is a keyframe, and why."""
         if self.options.mode == "full":
-            self._forced = False
             return replace(waiting, decision=Decision(True, "full" if waiting.index else self._start_reason))
         if self._keyframes.coming is not None:
             return replace(waiting, decision=_UNDER_WAY)
+        times_forced = self._times_forced
         last = self._keyframes.in_use
         situation = Situation(
             waiting.index,
@@ -234,11 +237,11 @@ class StreamSegmenter:
         decision = self.schedule.decide(situation)
         if last is None and (self.options.mode == "causal" or decision.is_keyframe):
             decision = Decision(True, self._start_reason)
-        elif self._forced:
+        elif times_forced != self._times_taken:
             decision = Decision(True, "forced")
         if decision.is_keyframe and self._keyframes.must_wait(waiting.number, self.schedule):
             return replace(waiting, decision=_UNDER_WAY)
-        self._forced = False
+        self._times_taken = times_forced
         return replace(waiting, decision=decision)
 
     def _begin_keyframe(self, waiting: _Waiting) -> None:

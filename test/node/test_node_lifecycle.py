@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,9 @@ from fake_backend import FakeBackend
 from node_in_process import Rig, rig
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
+
+from dcfm_ros.node.network import Network
+from dcfm_ros.node.parameters import read_settings
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
@@ -32,9 +35,10 @@ class Building:
         self.cancelled.set()
 
     def result(self) -> None:
-        while not self.may_end.wait(0.01):
-            if self.cancelled.is_set():
-                raise RuntimeError("the build was cancelled")
+        while not self.cancelled.is_set():
+            if self.may_end.wait(0.01):
+                return
+        raise RuntimeError("the build was cancelled")
 
 
 class Built(FakeBackend):
@@ -98,6 +102,26 @@ def test_frames_are_skipped_while_an_engine_is_built_and_diagnostics_say_so(slow
     slow.answered(lambda: slow.picture(5, (8, 10)), [masks])
 
 
+def test_a_frame_that_an_engine_is_built_for_is_dropped_when_the_node_is_deactivated(slow: Rig) -> None:
+    Built.may_end.set()
+    assert slow.node.start()
+    masks = slow.listen(Image, "/segmentation/mask")
+    slow.answered(lambda: slow.picture(1), [masks])
+    slow.wait(lambda: not slow.counts().pending)
+    Built.may_end.clear()
+    before = slow.counts()
+    late = slow.picture(2, (8, 10))
+    slow.send(late)
+    slow.status(lambda s: "building" in s.message)
+    assert slow.node.trigger_deactivate() == SUCCESS
+    Built.may_end.set()
+    slow.wait(lambda: not slow.counts().pending)
+    assert slow.counts() == replace(before, received=before.received + 1, dropped=before.dropped + 1)
+    assert slow.node.trigger_activate() == SUCCESS
+    slow.answered(lambda: slow.picture(3, (8, 10)), [masks])
+    assert late.header.stamp not in [mask.header.stamp for mask in masks]
+
+
 @pytest.mark.parametrize("is_active", [False, True])
 def test_a_build_is_cancelled_when_the_node_is_cleaned_up(slow: Rig, is_active: bool) -> None:
     assert slow.node.trigger_configure() == SUCCESS
@@ -107,6 +131,15 @@ def test_a_build_is_cancelled_when_the_node_is_cleaned_up(slow: Rig, is_active: 
     assert slow.node.trigger_cleanup() == SUCCESS
     assert slow.state == "unconfigured"
     assert not [thread for thread in threading.enumerate() if thread.name in ("inference", "publishing")]
+
+
+def test_a_build_that_begins_after_it_was_cancelled_ends_too(slow: Rig) -> None:
+    Built.may_end.set()
+    network = Network(read_settings(slow.node, slow.node._cameras))
+    network.cancel()
+    with pytest.raises(RuntimeError, match="the build was cancelled"):
+        network.prepare()
+    network.close()
 
 
 def test_a_configuration_that_fails_leaves_nothing_and_the_next_works(

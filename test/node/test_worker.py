@@ -208,6 +208,8 @@ def test_a_set_up_that_fails_is_told_and_items_are_skipped_from_then_on() -> Non
 
 def test_items_are_skipped_and_nothing_is_waited_for_while_work_is_at_something_else() -> None:
     entered, may_leave = threading.Event(), threading.Event()
+    delivered: list[dict[str, list[int]]] = []
+    errors: list[Exception] = []
 
     def work(items: dict[str, int]) -> dict[str, int]:
         with worker.skipping():
@@ -215,7 +217,7 @@ def test_items_are_skipped_and_nothing_is_waited_for_while_work_is_at_something_
             may_leave.wait(10)
         return items
 
-    worker: Worker[int, int] = Worker(("front",), work, lambda results: None, lambda name, error: None)
+    worker: Worker[int, int] = Worker(("front",), work, delivered.append, lambda name, error: errors.append(error))
     worker.start(lambda: None)
     assert worker.wait_until_set_up(10)
     worker.accept(True)
@@ -225,8 +227,13 @@ def test_items_are_skipped_and_nothing_is_waited_for_while_work_is_at_something_
     assert counts_of(worker) == Counts(received=2, skipped=1, pending=1)
     worker.accept(False)
     may_leave.set()
+    wait_until(lambda: not counts_of(worker).pending)
+    assert counts_of(worker) == Counts(received=2, skipped=1, dropped=1)  # as it is not accepted any more
+    worker.accept(True)
+    worker.submit("front", 3)
+    wait_until(lambda: delivered == [{"front": [3]}])
     worker.stop()
-    assert counts_of(worker) == Counts(received=2, skipped=1, processed=1)
+    assert not errors
 
 
 def test_what_does_not_accept_has_delivered_all_it_took(rig: Rig) -> None:

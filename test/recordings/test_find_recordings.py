@@ -45,6 +45,20 @@ def test_recordings_are_found_at_any_depth_and_can_be_opened(tmp_path: Path, mak
             assert len(list(recording)) in (1, 3)
 
 
+def test_what_links_lead_to_is_found_once(tmp_path: Path, make_frames: MakeFrames) -> None:
+    [frame] = make_frames(1)
+    fleet, archive = tmp_path / "fleet", tmp_path / "archive"
+    for folder in (fleet / "robot" / "monday", archive / "sunday"):
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "0.png"), frame.pixels)
+    (fleet / "latest").symlink_to("robot/monday")
+    (fleet / "all").symlink_to("robot")
+    (fleet / "old").symlink_to(archive)
+    (fleet / "robot" / "fleet").symlink_to("..")
+    (fleet / "itself").symlink_to("itself")
+    assert find_recordings(fleet) == [fleet / "old" / "sunday", fleet / "robot" / "monday"]
+
+
 def test_a_folder_without_any_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordingError, match="holds no recordings; expected bags, videos or folders of images"):

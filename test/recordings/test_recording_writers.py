@@ -69,6 +69,19 @@ def test_a_text_that_a_full_disk_cuts_is_named(tmp_path: Path) -> None:
             write_whole(tmp_path / "counts.json", "x" * 5000)
 
 
+def test_a_video_that_a_full_disk_cuts_is_named_and_removed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    video = VideoWriter(tmp_path / "v.mp4", 10)
+    with (
+        files_of_at_most(20_000),
+        pytest.raises(RecordingError, match=r"v\.mp4 cannot be written: the file has 0 of 40 pictures"),
+        video,
+    ):
+        for _ in range(40):
+            video.write(rng.integers(0, 256, (48, 64, 3), np.uint8))
+    assert names_in(tmp_path) == []
+
+
 def test_mask_is_replaced(tmp_path: Path) -> None:
     writer = MaskWriter(tmp_path)
     for value in (1, 2):

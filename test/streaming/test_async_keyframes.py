@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from fake_backend import FakeBackend, frame, stream_of
 
 from dcfm_ros.streaming import FixedInterval, Segmentation, StreamSegmenter
 from dcfm_ros.streaming.keyframes import KeyframeWorker
-from dcfm_ros.streaming.schedules import Replayed
+from dcfm_ros.streaming.schedules import Adaptive, Replayed
 
 
 def in_use(results: Sequence[Segmentation]) -> list[int]:
@@ -91,6 +92,21 @@ def test_a_replay_swaps_a_fixed_number_of_frames_later() -> None:
     assert masks()[0] == [0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 8, 8]
     assert masks()[1] == ["first", *["reused"] * 3, "interval", "keyframe under way", *["reused"] * 2, "interval",
                           "keyframe under way", *["reused"] * 2]  # fmt: skip
+
+
+def test_the_change_of_frames_that_a_keyframe_is_under_way_in_counts_as_in_sync() -> None:
+    def keyframes(**options: Any) -> list[tuple[int, str]]:
+        backend = FakeBackend()
+        backend.let_through.set()
+        segmenter = stream_of(backend, Adaptive(0.95), **options)
+        results = [segmenter.push(frame(value))[0] for value in range(12)]
+        segmenter.close()
+        return [(result.index, result.reason) for result in results if result.is_keyframe]
+
+    # Of the frames after a keyframe the changes are 0.1, 0.2, 0.3 and 0.4: the fourth brings the sum to 1.
+    assert keyframes() == [(0, "first"), (4, "change 1.000"), (8, "change 1.000")]
+    for swap_after in (1, 2, 3, 4):
+        assert keyframes(keyframe_mode="async", swap_after=swap_after) == keyframes()
 
 
 def test_a_replay_follows_what_a_live_run_did() -> None:

@@ -213,6 +213,19 @@ def test_a_forced_keyframe_restarts_the_interval() -> None:
     assert [result.keyframe_age_frames for result in results] == [0, 1, 0, 1, 2, 0]
 
 
+def test_a_keyframe_forced_while_a_frame_is_decided_is_the_next_frame() -> None:
+    class Meanwhile(Schedule):
+        """While it decides of the first frame, somebody wants a keyframe."""
+
+        def decide(self, situation: Situation) -> Decision:
+            if situation.number == 0:
+                segmenter.force_keyframe()
+            return Decision(False, "reused")
+
+    segmenter = stream_of(FakeBackend(), Meanwhile())
+    assert reasons(segmented(segmenter, range(3))) == ["first", "forced", "reused"]
+
+
 @pytest.mark.parametrize("before", ["nothing", "flush", "new size", "failure"])
 def test_a_forced_keyframe_is_not_forgotten_when_a_stream_begins(before: str) -> None:
     backend = FakeBackend(fail_on="shallow 1")
