@@ -23,7 +23,8 @@ def whole_file(path: Path, durable: bool = False) -> Iterator[Path]:
         try:
             yield partial
         except OSError as error:
-            error.filename = error.filename or str(path)  # a full disk's error names no file of itself
+            if error.errno is not None and error.filename is None:  # a full disk's error names no file of itself
+                error.filename = str(path)
             raise
         if durable:
             with partial.open("rb") as file:

@@ -56,7 +56,8 @@ class SegmentationScore:
         """Mean over the classes that appear in the labels or, on labelled pixels, in the predictions; 0 without any."""
         hits, union = self._hits_and_union()
         present = union > 0
-        return float((hits[present] / union[present]).sum() / present.sum().clamp(min=1))
+        values = (hits[present] / union[present]).tolist()
+        return sum(values) / max(1, len(values))  # summed as `miou` does, which is never above it then
 
     def wiou(self) -> float:
         """Mean over classes weighted by how often each is labelled; between 0 and 1."""
