@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from fake_backend import FakeBackend
 from moving_pictures import moved, texture
 from node_in_process import Rig, rig
 from recorded_camera import INFO, PERIOD_NS, START_NS, compressed, uyvy, write_camera
+from repeating import repeated
 from report_inputs import with_small_network
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
@@ -46,19 +46,8 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def turning(node: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The rig lives on a thread, in the ROS domain that this process's commands now use."""
     monkeypatch.setenv("ROS_DOMAIN_ID", str(node.robot.context.get_domain_id()))
-    over = threading.Event()
-
-    def turn() -> None:
-        while not over.is_set():
-            node.turn()
-
-    thread = threading.Thread(target=turn)
-    thread.start()
-    try:
+    with repeated(node.turn):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def pixels(message: Image) -> np.ndarray:

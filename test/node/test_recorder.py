@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from node_process import own_domain
 from rclpy.context import Context
 from rclpy.qos import QoSProfile
+from repeating import repeated
 from sensor_msgs.msg import Image
 
 from dcfm_ros.node.messages import header_of, image_message, timing_message
@@ -47,22 +47,17 @@ def published(messages: Callable[[], dict[str, Any]]) -> Iterator[None]:
     rclpy.init(context=context)
     node = rclpy.create_node("segmentation", context=context)
     publishers: dict[str, Any] = {}
-    over = threading.Event()
 
     def publish() -> None:
-        while not over.wait(0.1):
-            for topic, message in messages().items():
-                if topic not in publishers:
-                    publishers[topic] = node.create_publisher(type(message), topic, QoSProfile(depth=100))
-                publishers[topic].publish(message)
+        for topic, message in messages().items():
+            if topic not in publishers:
+                publishers[topic] = node.create_publisher(type(message), topic, QoSProfile(depth=100))
+            publishers[topic].publish(message)
 
-    thread = threading.Thread(target=publish)
-    thread.start()
     try:
-        yield
+        with repeated(publish, pause_s=0.1):
+            yield
     finally:
-        over.set()
-        thread.join()
         node.destroy_node()
         rclpy.try_shutdown(context=context)
 
