@@ -136,11 +136,13 @@ class _Bag:
         self._bag.write_status(f"{_NODE}/timing", stamp_ns, frame_id, "timing", item.timing.reason, texts)
 
     def close(self) -> None:
-        self._bag.close()
-        if not self._is_empty:
-            shutil.rmtree(self._path, ignore_errors=True)
-            (self._hidden / self._path.name).rename(self._path)
-        shutil.rmtree(self._hidden, ignore_errors=True)
+        try:
+            self._bag.close()
+            if not self._is_empty:
+                shutil.rmtree(self._path, ignore_errors=True)
+                (self._hidden / self._path.name).rename(self._path)
+        finally:
+            shutil.rmtree(self._hidden, ignore_errors=True)
 
 
 def _each(steps: Collection[Callable[[], None]]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from dcfm_ros.files import whole_file
 from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.recordings.recording import RecordingError, check_rate, written
 
@@ -62,12 +63,8 @@ class MaskWriter(_Writer):
             raise RecordingError(f"the mask is {mask.dtype} {mask.shape}; expected uint8 (H, W)")
         path = self._folder / f"{index:06d}.png"
         encoded = encode_png(mask)
-        partial = unfinished(path)
-        try:
+        with written(path), whole_file(path) as partial:
             partial.write_bytes(encoded)
-            partial.replace(path)
-        except OSError as error:
-            raise RecordingError(f"{path} cannot be written: {error}") from error
         return path
 
 
@@ -223,10 +220,14 @@ class BagWriter(_Writer):
         self._bag.write_image(self._topic, frame.stamp_ns, self._frame_id, frame.pixels, frame.order)
 
     def close(self) -> None:
-        """Finishes the bag; may be called twice."""
+        """Finishes the bag, or removes it where it cannot be; may be called twice."""
         bag, self._bag = self._bag, None
         if bag is not None:
-            bag.close()
+            try:
+                bag.close()
+            except RecordingError:
+                shutil.rmtree(self._path, ignore_errors=True)
+                raise
 
     def discard(self) -> None:
         """Removes what was written."""

@@ -15,6 +15,7 @@ import foxglove_layout
 import numpy as np
 import pytest
 import torch
+from full_disk import files_of_at_most
 from interrupting import interrupt_at
 from moving_pictures import moved, texture
 from rosbags.highlevel import AnyReader
@@ -99,6 +100,13 @@ def bag_messages(path: Path) -> list[tuple[str, int, Any]]:
 
 def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_full_disk_leaves_nothing_of_the_bag(segmented: Call, tmp_path: Path, bag: Path) -> None:
+    with files_of_at_most(8000):
+        done = segmented(bag, "--output", tmp_path / "out", "--save", "bag")
+    assert (done.returncode, "bag cannot be written" in done.stderr) == (1, True), done.stderr
+    assert "bag" not in " ".join(names(tmp_path / "out"))
 
 
 def test_everything_is_written_and_is_what_the_engine_gives(

@@ -89,7 +89,7 @@ def test_frames_of_a_node_that_began_anew_are_recorded_too(tmp_path: Path) -> No
 
 
 def test_a_mask_that_cannot_be_written_ends_the_recording(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "masks" / ".000000.unfinished.png").mkdir(parents=True)
+    (tmp_path / "masks" / "000000.png.partial").mkdir(parents=True)
     header = header_of(1_000, "camera")
     messages: dict[str, DiagnosticArray | Image] = {
         TIMING: timing(1_000, 0),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pytest
+from full_disk import files_of_at_most
 from rosbags.highlevel import AnyReader
 
 from dcfm_ros.files import write_whole
@@ -39,25 +38,28 @@ def test_masks_come_back_exactly(tmp_path: Path) -> None:
         np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), mask)
 
 
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """As a full disk, a limit of files raises an error that names no file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
+@pytest.mark.parametrize("frames", [18, 1000], ids=["at the end", "in the middle"])
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
-def test_a_bag_that_a_full_disk_cuts_is_named_and_removed(tmp_path: Path, storage: Literal["sqlite3", "mcap"]) -> None:
+def test_a_bag_that_a_full_disk_cuts_is_named_and_removed(
+    tmp_path: Path, storage: Literal["sqlite3", "mcap"], frames: int
+) -> None:
     frame = Frame(picture(), "rgb", 1)
     bag = BagWriter(tmp_path / "drive", "/camera", storage=storage)
     with files_of_at_most(40_000), pytest.raises(RecordingError, match="drive cannot be written"), bag:
-        for _ in range(1000):
+        for _ in range(frames):
             bag.write(frame)
     assert not (tmp_path / "drive").exists()
+
+
+def test_a_mask_that_a_full_disk_cuts_is_named_and_leaves_what_was_there(tmp_path: Path) -> None:
+    writer = MaskWriter(tmp_path)
+    before = writer.write(7, np.full((3, 3), 1, np.uint8)).read_bytes()
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100), np.uint8)
+    for index in (7, 8):
+        with files_of_at_most(4000), pytest.raises(RecordingError, match=rf"00000{index}\.png cannot be written"):
+            writer.write(index, noise)
+    assert names_in(tmp_path) == ["000007.png"]
+    assert (tmp_path / "000007.png").read_bytes() == before
 
 
 def test_a_text_that_a_full_disk_cuts_is_named(tmp_path: Path) -> None:
