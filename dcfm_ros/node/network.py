@@ -13,6 +13,7 @@ from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.imaging.labels import LabelSet, load_labels
 from dcfm_ros.imaging.view import View, load_ignore_mask
 from dcfm_ros.node.settings import CameraSettings, Settings, Size
+from dcfm_ros.node.worker import UnwantedError
 from dcfm_ros.streaming import StreamSegmenter
 from dcfm_ros.streaming.backends.base import BuildsEngines, EngineBuilding
 from dcfm_ros.streaming.backends.select import create_backend
@@ -57,7 +58,7 @@ class Network:
     def prepare(self) -> None:
         """Make ready for the frames that are expected: of the region of interest, or the size weights were trained at.
 
-        Raises as the backend does, BuildCancelled among it.
+        Raises as the backend does, and UnwantedError once it was told to `cancel`.
         """
         regions = [view.region[3:1:-1] for view in self.views.values() if view.region is not None]
         for size in regions or [self._expected]:
@@ -124,7 +125,7 @@ class Network:
             segmenter.restart(reason)
 
     def cancel(self) -> None:
-        """End a build that is under way, and each that begins later; what waits for it raises BuildCancelled."""
+        """End a build that is under way, and each that begins later; what waits for it raises UnwantedError."""
         self._is_cancelled = True
         build = self._build  # read once, as it may end meanwhile
         if build is not None:
@@ -149,6 +150,10 @@ class Network:
                 build.cancel()
             try:
                 build.result()
+            except Exception as error:
+                if self._is_cancelled:  # whatever a cancelled build ends in, nothing has failed
+                    raise UnwantedError from error
+                raise
             finally:
                 self._build = None
         self._any.warm_up(*size)

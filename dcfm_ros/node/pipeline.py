@@ -130,6 +130,8 @@ class Pipeline:
         assert self._running is not None
         try:
             self._running.network.prepare()
+        except UnwantedError:
+            raise
         except Exception as error:
             self.give_up(f"the network cannot be made ready: {error}")
             raise

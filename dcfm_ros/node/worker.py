@@ -44,7 +44,7 @@ class Worker(Generic[Item, Result]):
 
     work: the items of a round, at most one of each camera -> a result for each, or the exception that it ended in:
     RejectedError for a bad item, anything else when it failed. What `work` itself raises is every item's end;
-    UnwantedError, which `skipping` raises, has to be let through.
+    UnwantedError, which `skipping` raises too, has to be let through.
     deliver: gets all results of each camera since its last call, oldest first; slow delivery never delays work.
     on_error: told of each exception but that, with the camera's name, or None where it is of none. All three are called
     outside the lock, on the worker's threads.
@@ -165,8 +165,8 @@ class Worker(Generic[Item, Result]):
             except Exception as error:  # whatever a device does, the next frames are tried
                 outcomes = dict.fromkeys(items, error)
             for name, outcome in outcomes.items():
-                if isinstance(outcome, Exception) and not isinstance(outcome, UnwantedError):
-                    self._on_error(name, outcome)
+                if isinstance(outcome, Exception):
+                    self._tell(name, outcome)
             with self._changed:
                 self._busy = frozenset()
                 for name, outcome in outcomes.items():
@@ -179,7 +179,7 @@ class Worker(Generic[Item, Result]):
         try:
             set_up()
         except Exception as error:  # the node lives on, and says so
-            self._on_error(None, error)
+            self._tell(None, error)
             with self._changed:
                 self._running = False
                 self._changed.notify_all()
@@ -219,6 +219,10 @@ class Worker(Generic[Item, Result]):
         for name in self._waiting:
             self._count(name, "dropped")
         self._waiting = {}
+
+    def _tell(self, camera: str | None, error: Exception) -> None:
+        if not isinstance(error, UnwantedError):
+            self._on_error(camera, error)
 
     def _count(self, camera: str, what: str) -> None:
         counts = self._counts[camera]
