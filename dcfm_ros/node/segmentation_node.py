@@ -237,6 +237,7 @@ class SegmentationNode(LifecycleNode):
         return _FAILURE
 
     def _free(self) -> None:
+        self._why_not_begun = ""  # of a configuration that is gone now
         self._inputs.unsubscribe()
         configured, self._configured = self._configured, None
         if configured is not None:

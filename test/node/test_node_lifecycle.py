@@ -177,6 +177,18 @@ def test_a_configuration_that_fails_leaves_nothing_and_the_next_works(
         node.answered(lambda: node.picture(1), [node.listen(Image, "/segmentation/mask")])
 
 
+@pytest.mark.parametrize("end", ["cleanup", "shutdown"])
+def test_why_it_cannot_be_activated_is_told_until_the_node_lets_go_of_what_it_had(
+    monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str], end: str
+) -> None:
+    with rig(monkeypatch, ros_environment, {"qos_overrides./image.subscription.reliability": "now_and_then"}) as node:
+        assert not node.node.start()
+        node.status(lambda s: "cannot be activated" in s.message)
+        assert getattr(node.node, f"trigger_{end}")() == SUCCESS
+        level, _, _ = node.status(lambda s: s.message == f"the node is {node.state}")
+        assert level == DiagnosticStatus.WARN
+
+
 def test_an_engine_that_is_lost_is_given_up_and_another_taken(
     monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str]
 ) -> None:
