@@ -18,13 +18,14 @@ def find_recordings(folder: Path, leave_out: Collection[Path] = ()) -> list[Path
     """List what `open_recording` takes, wherever it lies below, in the order of the paths.
 
     leave_out: folders that are not looked into. What has a hidden name is not either. What links lead to is listed
-    once, by its own path where that is found as well.
+    once, by its own path where that is found as well; a part of a recording that is listed is not.
     Raises RecordingError when there is none.
     """
-    found = sorted(_below(folder, {realpath(path) for path in (folder, *leave_out)}))
+    seen = {realpath(path) for path in (folder, *leave_out)}
+    found = {Path(realpath(path)): path for path in _below(folder, seen)}
     if not found:
         raise RecordingError(f"{folder} holds no recordings; expected bags, videos or folders of images in it")
-    return found
+    return sorted(path for real, path in found.items() if real.parent not in found or not _holds(real.parent, real))
 
 
 def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
@@ -50,6 +51,11 @@ def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
             yield entry
         else:
             look_into(entry)
+
+
+def _holds(recording: Path, entry: Path) -> bool:
+    """Whether what lies in a recording's folder is read with it, as far as a link may lead there."""
+    return is_bag_file(entry) if _is_bag(recording) else entry.name == "images"
 
 
 def _is_bag(folder: Path) -> bool:

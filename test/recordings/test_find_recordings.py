@@ -59,6 +59,24 @@ def test_what_links_lead_to_is_found_once(tmp_path: Path, make_frames: MakeFrame
     assert find_recordings(fleet) == [fleet / "old" / "sunday", fleet / "robot" / "monday"]
 
 
+def test_a_link_into_a_recording_is_no_other_recording(tmp_path: Path, make_frames: MakeFrames) -> None:
+    [frame] = make_frames(1)
+    fleet, archive = tmp_path / "fleet", tmp_path / "archive"
+    for folder in (fleet / "labelled" / "images", fleet / "labelled" / "more", archive / "labelled" / "images"):
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "0.png"), frame.pixels)
+    with BagWriter(fleet / "drive", "/camera", storage="mcap") as bag:
+        bag.write(frame)
+    (fleet / "a pictures").symlink_to("labelled/images")
+    (fleet / "a.mcap").symlink_to("drive/drive.mcap")
+    (fleet / "b").symlink_to(archive / "labelled" / "images")
+    (fleet / "c").symlink_to(archive / "labelled")
+    (fleet / "more").symlink_to("labelled/more")  # which is no part of it
+    assert [path.name for path in find_recordings(fleet)] == ["c", "drive", "labelled", "more"]
+    (fleet / "c").unlink()
+    assert [path.name for path in find_recordings(fleet)] == ["b", "drive", "labelled", "more"]
+
+
 def test_a_folder_without_any_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordingError, match="holds no recordings; expected bags, videos or folders of images"):
