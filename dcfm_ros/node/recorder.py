@@ -25,6 +25,7 @@ from dcfm_ros.files import write_whole
 from dcfm_ros.imaging.frame import stamp_ns
 from dcfm_ros.node.executable import initialize, own_arguments, shut_down
 from dcfm_ros.processes import end_with_parent
+from dcfm_ros.recordings import RecordingError
 from dcfm_ros.recordings.writers import MaskWriter, VideoWriter
 from dcfm_ros.streaming.timing import TIMING_COLUMNS, Timing, read_timing, timing_row
 
@@ -109,6 +110,11 @@ class _Files:
             write_whole(self._output / "counts.json", json.dumps(message, indent=2) + "\n")
             return
         stamp = stamp_ns(message.header)
+        if not stamp and len(self._needed) > 1:
+            raise RecordingError(
+                f"a message on /segmentation/{name} has the stamp 0, by which mask, overlay and timing of a frame are "
+                "joined; expected a camera that stamps its images, or --no-pictures for the timing alone"
+            )
         parts = self._parts[stamp]
         parts[name] = message
         if parts.keys() >= self._needed:
@@ -139,8 +145,12 @@ class _Files:
             self._video.write(_pixels(parts["overlay"]))
 
     def _numbered(self, stamp: int, timing: Timing) -> Timing:
-        """With numbers that go on where the node began anew, and with it the numbers of its frames."""
-        if self._stamps.get(self._before + timing.index, stamp) != stamp:
+        """With numbers that go on where the node began anew, and with it the numbers of its frames.
+
+        A number that comes again with its stamp is a frame that was sent again, as none without a stamp ever is.
+        """
+        number = self._before + timing.index
+        if number in self._stamps and (not stamp or self._stamps[number] != stamp):
             self._before = max(self._stamps) + 1
         return replace(timing, index=self._before + timing.index, keyframe_index=self._before + timing.keyframe_index)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,10 @@ def published(messages: Callable[[], dict[str, Any]]) -> Iterator[None]:
         rclpy.try_shutdown(context=context)
 
 
-def test_frames_of_a_node_that_began_anew_are_recorded_too(tmp_path: Path) -> None:
-    sent = [(1_000 + index, index) for index in (0, 1, 2)] + [(2_000, 0), (2_001, 1), (2_001, 1), (2_002, 2)]
+def recorded(folder: Path, sent: Sequence[tuple[int, int]]) -> None:
+    """Timings alone, of these stamps and indices."""
     rclpy.init()
-    recorder = Recorder(tmp_path, 10.0, pictures=False)
+    recorder = Recorder(folder, 10.0, pictures=False)
     robot = rclpy.create_node("segmentation")
     publisher = robot.create_publisher(DiagnosticArray, TIMING, QoSProfile(depth=100))
     try:
@@ -80,12 +80,40 @@ def test_frames_of_a_node_that_began_anew_are_recorded_too(tmp_path: Path) -> No
         robot.destroy_node()
         recorder.destroy_node()
         rclpy.try_shutdown()
-    with (tmp_path / "timing.csv").open(newline="") as file:
-        rows = [(row["stamp"][-4:], row["index"], row["keyframe_index"]) for row in csv.DictReader(file)]
-    assert rows == [
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "timing.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_frames_of_a_node_that_began_anew_are_recorded_too(tmp_path: Path) -> None:
+    sent = [(1_000 + index, index) for index in (0, 1, 2)] + [(2_000, 0), (2_001, 1), (2_001, 1), (2_002, 2)]
+    recorded(tmp_path, sent)
+    assert [(row["stamp"][-4:], row["index"], row["keyframe_index"]) for row in rows(tmp_path)] == [
         *(("1000", "0", "0"), ("1001", "1", "0"), ("1002", "2", "0")),
         *(("2000", "3", "3"), ("2001", "4", "3"), ("2002", "5", "3")),
     ]
+
+
+def test_frames_without_stamps_are_recorded_without_pictures(tmp_path: Path) -> None:
+    recorded(tmp_path, [(0, 0), (0, 1), (0, 2), (0, 0), (0, 1)])
+    assert [row["index"] for row in rows(tmp_path)] == ["0", "1", "2", "3", "4"]
+
+
+def test_pictures_without_stamps_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    header = header_of(0, "camera")
+    messages: dict[str, DiagnosticArray | Image] = {
+        TIMING: timing(0, 0),
+        "/segmentation/mask": image_message(header, np.zeros((4, 6), np.uint8), "mono"),
+        "/segmentation/overlay": image_message(header, np.zeros((4, 6, 3), np.uint8), "rgb"),
+    }
+    with published(lambda: messages):
+        assert main(["segmentation_recorder", str(tmp_path)]) == 1
+    told = capfd.readouterr().err
+    assert "has the stamp 0, by which mask, overlay and timing of a frame are joined; expected" in told
+    assert "--no-pictures" in told
+    assert not list((tmp_path / "masks").iterdir())
 
 
 def test_a_mask_that_cannot_be_written_ends_the_recording(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
