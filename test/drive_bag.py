@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +26,41 @@ def write_drive(
     interval: int = 5,
     node: str = "/segmentation",
     masks_late_ns: int = 0,
+    camera: str = "/camera",
+    others: Mapping[str, str] | None = None,
 ) -> Path:
     """A drive at 20 Hz with one image for each of `classes`; all of its mask is that class.
 
     dropped: numbers of the images that get no mask. Every `interval`-th mask is a keyframe of 60 ms, others take 10.
-    masks_late_ns: by how much a mask's stamp is not its image's.
+    masks_late_ns: by how much a mask's stamp is not its image's. camera: the topic of the images. others: more nodes,
+    and the topics of their images, which all publish the same.
     """
+    nodes = {node: camera} | dict(others or {})
+    cameras = sorted(set(nodes.values()))
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
-        topics = {
-            "/camera": "sensor_msgs/msg/Image",
-            f"{node}/mask": "sensor_msgs/msg/Image",
-            f"{node}/timing": "diagnostic_msgs/msg/DiagnosticArray",
-            f"{node}/labels": "std_msgs/msg/String",
-        }
+        topics = dict.fromkeys(cameras, "sensor_msgs/msg/Image")
+        for name in nodes:
+            topics[f"{name}/mask"] = "sensor_msgs/msg/Image"
+            topics[f"{name}/timing"] = "diagnostic_msgs/msg/DiagnosticArray"
+            topics[f"{name}/labels"] = "std_msgs/msg/String"
         connections = {topic: bag.add_connection(topic, kind, typestore=TYPES) for topic, kind in topics.items()}
 
         def write(topic: str, stamp_ns: int, message: Any) -> None:
             bag.write(connections[topic], stamp_ns, bytes(TYPES.serialize_cdr(message, message.__msgtype__)))
 
-        write(f"{node}/labels", START_NS, _made("std_msgs/msg/String", data=CAMVID.to_json()))
+        for name in nodes:
+            write(f"{name}/labels", START_NS, _made("std_msgs/msg/String", data=CAMVID.to_json()))
         index = 0
         for number, class_id in enumerate(classes):
             stamp_ns = START_NS + number * STEP_NS
-            write("/camera", stamp_ns, _image(stamp_ns, np.zeros((*SIZE, 3), np.uint8), "rgb8"))
+            for topic in cameras:
+                write(topic, stamp_ns, _image(stamp_ns, np.zeros((*SIZE, 3), np.uint8), "rgb8"))
             if number in dropped:
                 continue
             stamp_ns += masks_late_ns
-            write(f"{node}/mask", stamp_ns, _image(stamp_ns, np.full(SIZE, class_id, np.uint8), "mono8"))
-            write(f"{node}/timing", stamp_ns, _timing(stamp_ns, index, class_id, interval))
+            for name in nodes:
+                write(f"{name}/mask", stamp_ns, _image(stamp_ns, np.full(SIZE, class_id, np.uint8), "mono8"))
+                write(f"{name}/timing", stamp_ns, _timing(stamp_ns, index, class_id, interval))
             index += 1
     return path
 

@@ -72,6 +72,29 @@ def test_images_are_taken_from_the_topic_that_is_named(tmp_path: Path) -> None:
         read_drive(path, image_topic="/rear")
 
 
+@pytest.mark.parametrize(
+    ("node", "camera", "others"),
+    [
+        ("/segmentation/front", "/front/image", {"/segmentation/left": "/left/image"}),
+        ("/robot/segmentation/front", "/robot/sensors/front/image_raw", {"/segmentation": "/left/image"}),
+        ("/segmentation/front", "/camera", {"/segmentation/left": "/camera"}),
+        ("/front", "/front/image", {"/left": "/left/image"}),
+    ],
+)
+def test_a_camera_of_several_is_told_by_the_nodes_name(
+    tmp_path: Path, node: str, camera: str, others: dict[str, str]
+) -> None:
+    path = write_drive(tmp_path / "bag", [ROAD] * 3, node=node, camera=camera, others=others)
+    drive = read_drive(path, node).drive
+    assert (drive["image_topic"], drive["images"], drive["dropped"]) == (camera, 3, 0)
+
+
+def test_cameras_that_the_nodes_name_does_not_tell_are_asked_for(tmp_path: Path) -> None:
+    path = write_drive(tmp_path / "bag", [ROAD], camera="/front/image", others={"/left": "/left/image"})
+    with pytest.raises(RecordingError, match="expected --topic to name one of /front/image, /left/image"):
+        read_drive(path)
+
+
 def test_what_is_no_timing_is_refused(tmp_path: Path) -> None:
     path = write_drive(tmp_path / "bag", [ROAD], node="/odd")
     with pytest.raises(RecordingError, match="no /segmentation/timing"):

@@ -28,6 +28,8 @@ GAP = 1.5
 
 _REAL_TIME_NS = 10**18  # 2001
 
+_STATUS = "diagnostic_msgs/msg/DiagnosticArray"
+_PICTURES = ("mask", "confidence", "color", "overlay")  # of a node, which may lie beside those of its camera
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
@@ -44,8 +46,8 @@ def read_drive(path: Path, node: str = "/segmentation", image_topic: str | None 
     """Read `<node>/timing` and, where they were recorded, `<node>/mask`, `<node>/labels` and the camera's images.
 
     node: what the node's topics begin with, the camera's name included where there are several. image_topic: where
-    the images came from; default: the bag's only image topic that is not the node's. Images that were recorded and
-    have no timing of their stamp were dropped, or came before the node was there or after it ended.
+    the images came from; default: see `camera_topic`. Images that were recorded and have no timing of their stamp were
+    dropped, or came before the node was there or after it ended.
     Raises RecordingError when there are no timings, when they are of other classes each, when several topics could
     hold the images, and as reading the bag does.
     """
@@ -110,15 +112,19 @@ def has_masks(path: Path, node: str) -> bool:
 
 
 def camera_topic(path: Path, node: str, wanted: str | None = None) -> str | None:
-    """The only image topic of a bag that is not the node's; None where it has none.
+    """The only camera's topic of a bag, or the only one with the last word of the node's name in it.
 
-    wanted: the one that is taken instead. Raises RecordingError where there are several and none is wanted.
+    None where there is no image. wanted: the one that is taken instead. Raises RecordingError where it cannot be told
+    and none is wanted.
     """
     kinds = topics_of(path)
-    own = [topic for topic, kind in kinds.items() if kind in _IMAGES and not topic.startswith(f"{node}/")]
-    if wanted is None and len(own) > 1:
-        raise RecordingError(f"{path} has several image topics; expected --topic to name one of {_listed(own)}")
-    return wanted or next(iter(own), None)
+    timings = [topic for topic, kind in kinds.items() if kind == _STATUS and topic.endswith("/timing")]
+    published = tuple(topic.removesuffix("timing") + name for topic in timings for name in _PICTURES)
+    cameras = [topic for topic, kind in kinds.items() if kind in _IMAGES and not topic.startswith(published)]
+    named = [topic for topic in cameras if node.rpartition("/")[2] in topic.split("/")]
+    if wanted is None and len(cameras) > 1 and len(named) != 1:
+        raise RecordingError(f"{path} has several image topics; expected --topic to name one of {_listed(cameras)}")
+    return wanted or next(iter(named or cameras), None)
 
 
 def _timings(path: Path, topic: str) -> Iterator[tuple[int, Timing]]:
