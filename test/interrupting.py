@@ -1,9 +1,13 @@
-"""Ctrl-C at a frame of one's choice."""
+"""Ctrl-C at a moment of one's choice."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -23,3 +27,23 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         return push(self, *arguments, **named)
 
     monkeypatch.setattr(StreamSegmenter, "push", pushing)
+
+
+def interrupt_when(condition: Callable[[], bool]) -> None:
+    """Ctrl-C once the condition holds."""
+    while not condition():
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@contextmanager
+def interruptible(beside: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C is heard inside, which what a shell starts in the background ignores; `beside` runs on a thread."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=beside)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)

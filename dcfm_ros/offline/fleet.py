@@ -19,7 +19,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -83,7 +83,8 @@ class Workers(Protocol):
 def run_jobs(jobs: Sequence[Job], workers: Workers, on_outcome: Callable[[Outcome], None]) -> list[Outcome]:
     """Do all jobs, whatever becomes of any of them; on_outcome is told of each, and they come back in their order.
 
-    Ctrl-C interrupts those that run; they and those that have not begun are then "interrupted".
+    Ctrl-C interrupts those that run; they and those that have not begun are then "interrupted", unless they were done
+    before.
     """
     outcomes: dict[str, Outcome] = {}
 
@@ -105,11 +106,12 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, on_outcome: Callable[[Outcom
                 note(_outcome_of(future, running.pop(future)))
     except KeyboardInterrupt:
         workers.interrupt()
-        for future, job in running.items():
-            note(_outcome_of(future, job))
+        with suppress(KeyboardInterrupt):  # another, which makes no job end sooner
+            for future, job in running.items():
+                note(_outcome_of(future, job))
     finally:
         workers.close()
-    return [outcomes.get(job.name, Outcome(job, "interrupted")) for job in jobs]
+    return [outcomes.get(job.name) or Outcome(job, "done before" if _is_done(job) else "interrupted") for job in jobs]
 
 
 class LocalWorkers:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from interrupting import interrupt_when, interruptible
 
 from dcfm_ros.offline.fleet import LOG, Job, LocalWorkers, Outcome, run_jobs
 
@@ -29,7 +27,14 @@ if what == "crashes":
     os.kill(os.getpid(), signal.SIGKILL)
 if what == "waits":
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+    (folder / "listens").touch()
     time.sleep(60)
+if what == "lingers":
+    signal.signal(signal.SIGINT, lambda *_: (folder / "told").touch())
+    (folder / "listens").touch()
+    while not (folder / "may_end").exists():
+        time.sleep(0.02)
+    sys.exit(130)
 """
 
 
@@ -87,30 +92,34 @@ def test_a_second_run_passes_over_what_is_done_and_goes_on_with_the_rest(job: Ca
     assert [outcome.state for outcome in done(second)] == ["done before"] * 3
 
 
-@pytest.fixture
-def _interruptible() -> Iterator[None]:
-    """What a shell starts in the background ignores SIGINT, tests too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_lets_jobs_end_themselves_and_begins_no_others(job: Callable[..., Job]) -> None:
-    jobs = [job("a", "waits"), job("b", "waits"), job("c")]
+    assert [outcome.state for outcome in done([job("d")])] == ["done"]
+    jobs = [job("a", "waits"), job("b", "waits"), job("c"), job("d")]
 
-    def interrupt() -> None:
-        while not all((one.folder / "begun").exists() for one in jobs[:2]):
-            time.sleep(0.02)
-        time.sleep(0.1)  # until they listen
-        os.kill(os.getpid(), signal.SIGINT)
+    def both_listen() -> bool:
+        return all((one.folder / "listens").exists() for one in jobs[:2])
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    outcomes = done(jobs)
-    thread.join()
-    assert [outcome.state for outcome in outcomes] == ["interrupted"] * 3
+    with interruptible(partial(interrupt_when, both_listen)):
+        outcomes = done(jobs)
+    assert [outcome.state for outcome in outcomes] == [*["interrupted"] * 3, "done before"]
     assert not jobs[2].folder.exists()
     jobs = [job("a"), job("b"), job("c")]
     assert [outcome.state for outcome in done(jobs)] == ["done"] * 3
     assert calls(jobs[0]) == ["--num-threads 1", "--resume --num-threads 1"]
+
+
+def test_a_second_interrupt_changes_nothing(job: Callable[..., Job]) -> None:
+    jobs = [job("a"), job("b", "lingers"), job("c", "lingers"), job("d")]
+
+    def both_have(file: str) -> bool:
+        return all((one.folder / file).exists() for one in jobs[1:3])
+
+    def interrupt_twice() -> None:
+        for file in ("listens", "told"):
+            interrupt_when(partial(both_have, file))
+        for one in jobs[1:3]:
+            (one.folder / "may_end").touch()
+
+    with interruptible(interrupt_twice):
+        outcomes = done(jobs)
+    assert [outcome.state for outcome in outcomes] == ["done", *["interrupted"] * 3]
