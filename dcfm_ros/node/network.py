@@ -20,7 +20,7 @@ from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.streaming.cameras import CameraGroup, Round
 from dcfm_ros.streaming.keyframes import KeyframeWorker
 
-_KEPT_SIZES = 4  # as many as backends keep engines for
+_SPARE_SIZES = 3  # that pictures had before, which may come again
 
 
 class Network:
@@ -32,8 +32,14 @@ class Network:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._kept_sizes = len(settings.cameras) + _SPARE_SIZES
         self.backend = create_backend(
-            settings.weights, settings.backend, settings.device, settings.num_threads, settings.precision
+            settings.weights,
+            settings.backend,
+            settings.device,
+            settings.num_threads,
+            settings.precision,
+            self._kept_sizes,
         )
         self._mode = settings.stream.mode
         own = _labels(settings.labels, self.backend.config.num_classes)
@@ -75,9 +81,11 @@ class Network:
         """
         for frame in frames.values():
             size = frame.height, frame.width
-            if self._needs(size) not in self._prepared:
+            needs = self._needs(size)
+            if needs not in self._prepared:
                 with preparing:
                     self._prepare(size)
+            self._prepared.move_to_end(needs)  # what was used longest ago goes first, as in backends
         schedule = self._schedule
         if schedule is not self._followed:  # between frames: none is measured for one schedule and decided by another
             self._group.follow(schedule)
@@ -158,7 +166,7 @@ class Network:
                 self._build = None
         self._any.warm_up(*size)
         self._prepared[self._needs(size)] = None
-        if len(self._prepared) > _KEPT_SIZES:
+        if len(self._prepared) > self._kept_sizes:
             self._prepared.popitem(last=False)
 
 

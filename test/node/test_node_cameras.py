@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from fake_backend import FakeBackend
 from node_in_process import Rig, pixels, rig
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -72,6 +76,33 @@ def test_a_size_is_changed_for_a_camera_and_not_for_all(two: Rig) -> None:
     refused = two.set_parameter("output_size", [6, 8])
     assert not refused.successful
     assert "front.output_size or left.output_size" in refused.reason
+
+
+def test_cameras_of_many_sizes_do_not_wait_for_each_others_engines(
+    monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str]
+) -> None:
+    class Building(FakeBackend):
+        def prepare(self, size: tuple[int, int], ids_size: tuple[int, int]) -> Any:
+            prepared.append(ids_size)
+            return SimpleNamespace(result=lambda: None, cancel=lambda: None)
+
+    def create_backend(*settings: Any) -> Building:
+        asked.append(settings[-1])
+        return Building()
+
+    asked: list[Any] = []
+    prepared: list[tuple[int, int]] = []
+    names = [f"camera{number}" for number in range(6)]
+    with rig(monkeypatch, ros_environment, {"cameras": names}) as node:
+        monkeypatch.setattr("dcfm_ros.node.network.create_backend", create_backend)
+        assert node.node.start()
+        masks = {name: node.listen(Image, f"/segmentation/{name}/mask") for name in names}
+        for _ in range(2):
+            for number, name in enumerate(names):
+                picture = partial(node.picture, 1, (6, 8 + number))
+                node.answered(picture, [masks[name]], f"/{name}/image")
+    assert len(prepared) == len(set(prepared)) > 6
+    assert asked[0] >= 6
 
 
 @pytest.mark.parametrize(("names", "said"), [(["front", "front"], "each once"), (["2nd"], "'2nd'"), (["a b"], "'a b'")])

@@ -23,6 +23,7 @@ from dcfm_ros.imaging.frame import Frame
 from dcfm_ros.model import create_model, load_weights, save_weights
 from dcfm_ros.streaming import FixedInterval
 from dcfm_ros.streaming.backends.base import Backend
+from dcfm_ros.streaming.backends.openvino_backend import OpenVinoBackend
 from dcfm_ros.streaming.backends.select import create_backend
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
@@ -180,6 +181,33 @@ def test_a_keyframe_beside_the_stream_is_like_any_other(case: Case, images: list
         assert_same(case.backend.decide([common], shallow, MASK, False)[0], case.parts.logits(own_common, own))
     for image, ids in zip(images, meanwhile, strict=True):
         assert_same(ids, case.parts.logits(case.expected_features(image)[1], own))
+
+
+def test_what_openvino_compiles_is_kept_for_several_sizes(
+    weights: dict[str, tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[tuple[Any, ...]] = []
+    compile_part = OpenVinoBackend._compiled
+
+    def noted(backend: OpenVinoBackend, *arguments: Any) -> Any:
+        compiled.append(arguments)
+        return compile_part(backend, *arguments)
+
+    monkeypatch.setattr(OpenVinoBackend, "_compiled", noted)
+    backend = create_backend(weights["camvid_lite0"][1], "openvino", "cpu", 2, "fp32")
+    for _ in range(2):
+        for width in (64, 96, 128, 160):
+            image = np.zeros((32, width, 3), np.uint8)
+            shallow, other = backend.encode_shallow(image), backend.encode_shallow(image)
+            with backend.background():
+                backend.encode_common(shallow)
+            backend.change(shallow, other)
+            stride = backend.config.common_stride
+            moved = backend.align(
+                backend.encode_common(shallow), np.zeros((32 // stride, width // stride, 2), np.float32)
+            )
+            backend.decide([moved], other, MASK, False)
+    assert len(compiled) == len(set(compiled)) > 16
 
 
 def test_a_read_only_image_is_taken_like_any_other(case: Case, images: list[np.ndarray]) -> None:

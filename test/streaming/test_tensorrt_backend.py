@@ -22,7 +22,7 @@ from fake_backend import stream_of
 from torch import Tensor
 
 from dcfm_ros.datasets.street import StreetConfig, StreetDrive
-from dcfm_ros.deploy.engine_cache import EngineCache
+from dcfm_ros.deploy.engine_cache import EngineCache, EngineKey
 from dcfm_ros.deploy.exported import Exported, write_document
 from dcfm_ros.deploy.onnx_graphs import onnx_graphs
 from dcfm_ros.deploy.parts import Parts, inference_parts
@@ -304,15 +304,27 @@ def test_engines_are_built_ahead_or_at_the_first_frame_that_needs_them(
     assert double._built == []
 
 
+@pytest.mark.parametrize("kept_sizes", [1, 2])
 def test_few_sizes_are_kept_and_the_others_come_from_the_cache(
-    create: Callable[..., Any], double: ModuleType, monkeypatch: pytest.MonkeyPatch
+    create: Callable[..., Any], double: ModuleType, monkeypatch: pytest.MonkeyPatch, kept_sizes: int
 ) -> None:
-    backend = create()
-    monkeypatch.setattr(importlib.import_module(type(backend).__module__), "_KEPT_SIZES", 1)
-    for height, width in (SIZE, (32, 64), SIZE):
-        shallow = backend.encode_shallow(np.zeros((height, width, 3), np.uint8))
-        assert shallow.shape[2:] == (height // 4, width // 4)
-        assert list(backend._networks) == [(height, width)]
+    loaded: list[EngineKey] = []
+    load = EngineCache.load
+
+    def noted(cache: EngineCache, key: EngineKey) -> bytes | None:
+        loaded.append(key)
+        return load(cache, key)
+
+    monkeypatch.setattr(EngineCache, "load", noted)
+    backend = create(kept_sizes=kept_sizes)
+    for _ in range(2):
+        before = len(loaded)
+        for height, width in (SIZE, (32, 64)):
+            shallow = backend.encode_shallow(np.zeros((height, width, 3), np.uint8))
+            assert shallow.shape[2:] == (height // 4, width // 4)
+            backend.decide([backend.encode_common(shallow)], shallow, IDS_SIZE, False)
+            assert len(backend._networks) <= kept_sizes
+    assert (len(loaded) == before) is (kept_sizes == 2)
     assert [built.outputs[0] for built in double._built].count("shallow") <= 2
 
 

@@ -65,7 +65,7 @@ class Sum(nn.Module):
 
 
 def runner_on(device: HostDevice) -> CudaRunner:
-    return CudaRunner(cast(CudaDevice, device))
+    return CudaRunner(cast(CudaDevice, device), 20)
 
 
 @pytest.fixture

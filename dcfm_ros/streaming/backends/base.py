@@ -15,6 +15,9 @@ from dcfm_ros.model import ModelConfig
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
+KEPT_SIZES = 4
+"""For so many sizes a backend keeps what it made, unless it is told another number: a stream's pictures may change."""
+
 
 class BackendError(ValueError):
     """A backend that cannot do what was asked for; it never does something else instead."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from dcfm_ros.machine.libraries import how_to_install
 from dcfm_ros.streaming.backends.background import threads_beside
-from dcfm_ros.streaming.backends.base import BackendError
+from dcfm_ros.streaming.backends.base import KEPT_SIZES, BackendError
 from dcfm_ros.streaming.backends.graph_backend import GraphBackend
 from dcfm_ros.streaming.backends.graphs import checked_precision, load_graphs
 
@@ -19,7 +19,6 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 # Moving a feature and comparing two: small sums, in which bfloat16 would cost more than it saves.
 _ALWAYS_FP32 = ("align", "change")
-_KEPT = 16  # compiled parts: of four sizes and more
 
 
 class OpenVinoBackend(GraphBackend):
@@ -27,12 +26,17 @@ class OpenVinoBackend(GraphBackend):
 
     device: "auto" (the CPU), "cpu" or "gpu" (Intel's). num_threads: on the CPU; 0 leaves OpenVINO's own choice.
     precision: "auto" (as exported; of weights bf16 where the CPU computes in it, else fp32), or one of these.
-    The parts are compiled for each network size when it first comes. Raises BackendError when library, device or
-    precision is not there, and as `load_graphs` does.
+    The parts are compiled for each network size when it first comes, and kept for `kept_sizes` of them. Raises
+    BackendError when library, device or precision is not there, and as `load_graphs` does.
     """
 
     def __init__(
-        self, weights: str | os.PathLike[str], device: str = "auto", num_threads: int = 0, precision: str = "auto"
+        self,
+        weights: str | os.PathLike[str],
+        device: str = "auto",
+        num_threads: int = 0,
+        precision: str = "auto",
+        kept_sizes: int = KEPT_SIZES,
     ) -> None:
         super().__init__()
         self._ov = _library()
@@ -46,8 +50,9 @@ class OpenVinoBackend(GraphBackend):
         self._wanted = checked_precision(precision, allowed, self._graphs.precision, f"OpenVINO on this {self._device}")
         self.config = self._graphs.config
         self.selection = ""
+        self._kept_sizes = kept_sizes
         self._requests: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._beside: tuple[tuple[tuple[int, ...], ...], Any] = ((), None)
+        self._beside: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
         size = self._graphs.size or (self.config.size_multiple, self.config.size_multiple)
         compiled = self._request("keyframe", (1, *size, 3)).get_compiled_model()
@@ -74,7 +79,7 @@ class OpenVinoBackend(GraphBackend):
     def run(self, part: str, **inputs: Any) -> list[Any]:
         """See `GraphBackend.run`."""
         shapes = tuple(tuple(tensor.shape) for tensor in inputs.values())
-        request = self._request_beside(part, shapes) if self._background.is_here else self._request(part, *shapes)
+        request = self._request_beside(part, *shapes) if self._background.is_here else self._request(part, *shapes)
         for name, tensor in inputs.items():
             request.set_tensor(name, tensor)
         outputs = []
@@ -86,20 +91,20 @@ class OpenVinoBackend(GraphBackend):
         return outputs
 
     def _request(self, part: str, *shapes: tuple[int, ...]) -> Any:
-        key = (part, *shapes)
-        if key not in self._requests:
-            self._requests[key] = self._compiled(part, shapes, self._threads).create_infer_request()
-            if len(self._requests) > _KEPT:
-                self._requests.popitem(last=False)
-        self._requests.move_to_end(key)
-        return self._requests[key]
+        return self._kept(self._requests, part, shapes, self._threads)
 
-    def _request_beside(self, part: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
-        """Return another request of the keyframe, for the thread in the background: of the last size only."""
-        if self._beside[0] != shapes:
-            compiled = self._compiled(part, shapes, threads_beside(self._threads))
-            self._beside = (shapes, compiled.create_infer_request())
-        return self._beside[1]
+    def _request_beside(self, part: str, *shapes: tuple[int, ...]) -> Any:
+        """Return another request of the keyframe, for the thread in the background."""
+        return self._kept(self._beside, part, shapes, threads_beside(self._threads))
+
+    def _kept(self, store: OrderedDict, part: str, shapes: tuple[tuple[int, ...], ...], num_threads: int) -> Any:
+        key = (part, *shapes)
+        if key not in store:
+            store[key] = self._compiled(part, shapes, num_threads).create_infer_request()
+            if len(store) > len(self._graphs.parts) * self._kept_sizes:
+                store.popitem(last=False)
+        store.move_to_end(key)
+        return store[key]
 
     def _compiled(self, part: str, shapes: tuple[tuple[int, ...], ...], num_threads: int) -> Any:
         graph = self._graphs.parts[part]

@@ -11,7 +11,7 @@ from pathlib import Path
 from dcfm_ros.deploy.exported import is_exported
 from dcfm_ros.machine.hardware import nvidia_driver
 from dcfm_ros.machine.libraries import how_to_install
-from dcfm_ros.streaming.backends.base import Backend, BackendError
+from dcfm_ros.streaming.backends.base import KEPT_SIZES, Backend, BackendError
 from dcfm_ros.weights import DEFAULT_WEIGHTS
 
 BACKENDS = ("auto", "torch", "onnxruntime", "openvino", "tensorrt")
@@ -23,14 +23,20 @@ Weights = str | os.PathLike[str]
 
 
 def create_backend(
-    weights: Weights = "", name: str = "auto", device: str = "auto", num_threads: int = 0, precision: str = "auto"
+    weights: Weights = "",
+    name: str = "auto",
+    device: str = "auto",
+    num_threads: int = 0,
+    precision: str = "auto",
+    kept_sizes: int = KEPT_SIZES,
 ) -> Backend:
     """Load `weights` onto a backend, one of BACKENDS.
 
     weights: a weights file, or a folder that `dcfm export` wrote; empty: the default weights that ship. name: "auto"
     takes the fastest that runs here and says in its `selection` which others do not, and why; of backends for NVIDIA's
     GPUs only where there is one. device, num_threads, precision: see the backend. "cuda" is never answered with the
-    CPU; "auto" prefers a GPU.
+    CPU; "auto" prefers a GPU. kept_sizes: of pictures, for which what was made is kept: of all streams at once, or each
+    frame waits for it.
     Raises BackendError for an unknown backend, or for a library, device or precision that is not there; WeightsError
     and ExportError for weights that cannot be read.
     """
@@ -39,12 +45,12 @@ def create_backend(
     weights = weights or DEFAULT_WEIGHTS
     check_weights(weights)
     if name != "auto":
-        return _create(name, weights, device, num_threads, precision)
+        return _create(name, weights, device, num_threads, precision, kept_sizes)
     passed_over: list[str] = []
     is_news = device != "auto" or bool(nvidia_driver())
     for candidate, where in _candidates(device):
         try:
-            backend = _create(candidate, weights, where, num_threads, precision)
+            backend = _create(candidate, weights, where, num_threads, precision, kept_sizes)
         except BackendError as error:
             if is_news or where != "cuda":
                 passed_over.append(f"{candidate} on {where}: {error}")
@@ -89,32 +95,32 @@ def _candidates(device: str) -> list[tuple[str, str]]:
     raise BackendError(f"device is {device!r}; expected auto, cpu, cuda, cuda:N or gpu (Intel's)")
 
 
-def _create(name: str, weights: Weights, device: str, num_threads: int, precision: str) -> Backend:
+def _create(name: str, weights: Weights, device: str, num_threads: int, precision: str, kept_sizes: int) -> Backend:
     if name == "onnxruntime":
         from dcfm_ros.streaming.backends.onnxruntime_backend import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(weights, device, num_threads, precision)
+        return OnnxRuntimeBackend(weights, device, num_threads, precision)  # whose sessions take any size
     if name == "openvino":
         from dcfm_ros.streaming.backends.openvino_backend import OpenVinoBackend
 
-        return OpenVinoBackend(weights, device, num_threads, precision)
+        return OpenVinoBackend(weights, device, num_threads, precision, kept_sizes)
     if name == "tensorrt":
-        return _tensorrt(weights, device, precision)
+        return _tensorrt(weights, device, precision, kept_sizes)
     assert name == "torch", name
-    return _torch(weights, device, num_threads, precision)
+    return _torch(weights, device, num_threads, precision, kept_sizes)
 
 
-def _tensorrt(weights: Weights, device: str, precision: str) -> Backend:
+def _tensorrt(weights: Weights, device: str, precision: str, kept_sizes: int) -> Backend:
     try:
         from dcfm_ros.streaming.backends.tensorrt_backend import TensorRTBackend
     except ImportError as error:  # also where Python's part is there and its libraries are not
         raise BackendError(
             f"{error}; TensorRT comes with JetPack 6.1 and later; elsewhere pip install 'tensorrt<12', with torch"
         ) from error
-    return TensorRTBackend(weights, device, precision)
+    return TensorRTBackend(weights, device, precision, kept_sizes=kept_sizes)
 
 
-def _torch(weights: Weights, device: str, num_threads: int, precision: str) -> Backend:
+def _torch(weights: Weights, device: str, num_threads: int, precision: str, kept_sizes: int) -> Backend:
     if is_exported(weights):
         raise BackendError(f"{weights} is a folder; torch reads a weights file")
     try:
@@ -122,4 +128,4 @@ def _torch(weights: Weights, device: str, num_threads: int, precision: str) -> B
         from dcfm_ros.streaming.backends.torch_backend import TorchBackend
     except ModuleNotFoundError as error:
         raise BackendError(f"{error.name} is not installed; {how_to_install(str(error.name))}") from error
-    return TorchBackend(load_weights(weights), device, num_threads, precision)
+    return TorchBackend(load_weights(weights), device, num_threads, precision, kept_sizes)

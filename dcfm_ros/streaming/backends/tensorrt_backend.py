@@ -31,7 +31,7 @@ from dcfm_ros.deploy.tensorrt_engines import (
 from dcfm_ros.imaging.logits import ids_from_logits
 from dcfm_ros.model import ModelConfig, load_weights
 from dcfm_ros.model.catalogue import Size
-from dcfm_ros.streaming.backends.base import BackendError
+from dcfm_ros.streaming.backends.base import KEPT_SIZES, BackendError
 from dcfm_ros.streaming.backends.cuda_device import CudaDevice
 from dcfm_ros.streaming.backends.graphs import Graphs, checked_precision, load_graphs
 
@@ -41,7 +41,6 @@ _DTYPES = {
     tensorrt.DataType.HALF: torch.float16,
     tensorrt.DataType.UINT8: torch.uint8,
 }
-_KEPT_SIZES = 4
 _KEPT_CUDA_GRAPHS = 16
 _CAPTURED = ("shallow", "decide")
 _GraphsOf = Callable[[Size, "Size | None"], Mapping[str, bytes]]
@@ -53,8 +52,8 @@ class TensorRTBackend:
     Engines are of one size of the network's input and one of the masks. They are built, which takes minutes, when
     `prepare` asks for them, or else at the first frame that needs them, and kept in `cache` (default: the user's).
     device: "auto", "cuda" or "cuda:N". precision: "auto" (as exported; of weights fp16), or one of these to insist on
-    it: "fp32", "fp16", "int8". Raises BackendError for a device or precision that is not there, and as `load_graphs`
-    does.
+    it: "fp32", "fp16", "int8". kept_sizes: of engines that stay loaded. Raises BackendError for a device or precision
+    that is not there, and as `load_graphs` does.
     """
 
     def __init__(
@@ -63,6 +62,7 @@ class TensorRTBackend:
         device: str = "auto",
         precision: str = "auto",
         cache: EngineCache | None = None,
+        kept_sizes: int = KEPT_SIZES,
     ) -> None:
         self.config, graphs_are, self._graphs = _source(weights, half=precision in ("auto", "fp16"))
         wanted = checked_precision(precision, _PRECISIONS, graphs_are, "TensorRT")
@@ -73,6 +73,7 @@ class TensorRTBackend:
         self._gpu = gpu_of(self._device.device)
         self.selection = ""
         self._cache = cache or EngineCache()
+        self._kept_sizes = kept_sizes
         self._networks: OrderedDict[Size, dict[str, _Program]] = OrderedDict()
         self._decides: OrderedDict[tuple[Size, Size], _Program | None] = OrderedDict()
         self._lock = threading.Lock()
@@ -183,7 +184,7 @@ class TensorRTBackend:
 
     def _keep(self, store: OrderedDict, key: object, value: object) -> None:
         store[key] = value
-        if len(store) > _KEPT_SIZES:
+        if len(store) > self._kept_sizes:
             self._device.finish()
             store.popitem(last=False)
 

@@ -14,7 +14,7 @@ from dcfm_ros.deploy.parts import inference_parts
 from dcfm_ros.imaging.logits import ids_from_logits
 from dcfm_ros.model import DCFM
 from dcfm_ros.streaming.backends.background import BackgroundThread, threads_beside
-from dcfm_ros.streaming.backends.base import BackendError
+from dcfm_ros.streaming.backends.base import KEPT_SIZES, BackendError
 from dcfm_ros.streaming.backends.graphs import checked_precision
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -27,11 +27,18 @@ class TorchBackend:
 
     model: taken over and changed; use `load_weights` again for another copy. device: "auto" (CUDA where there is one),
     "cpu", "cuda" or "cuda:N". num_threads: on the CPU; 0 leaves torch's own choice. precision: "auto" (fp32 on the CPU,
-    fp16 on CUDA), "fp32", "bf16" or, on CUDA, "fp16".
+    fp16 on CUDA), "fp32", "bf16" or, on CUDA, "fp16". kept_sizes: of pictures whose CUDA graphs are kept.
     Raises BackendError when the device or the precision is not there.
     """
 
-    def __init__(self, model: DCFM, device: str = "auto", num_threads: int = 0, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        model: DCFM,
+        device: str = "auto",
+        num_threads: int = 0,
+        precision: str = "auto",
+        kept_sizes: int = KEPT_SIZES,
+    ) -> None:
         self.device = _device(device)
         if num_threads < 0:
             raise BackendError(f"num_threads is {num_threads}; expected 0 (torch's own choice) or more")
@@ -43,7 +50,7 @@ class TorchBackend:
         self._parts = inference_parts(model)
         for part in self._parts:
             part.to(self.device, _DTYPES[self.precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._runner = _runner(self.device, num_threads)
+        self._runner = _runner(self.device, num_threads, len(self._parts) * kept_sizes)
         self.description = f"torch {torch.__version__} {self.precision} on {self._runner.name}"
 
     def encode_shallow(self, image: np.ndarray) -> Tensor:
@@ -141,13 +148,13 @@ class CpuRunner:
             torch.set_num_threads(threads)
 
 
-def _runner(device: torch.device, num_threads: int) -> Runner:
+def _runner(device: torch.device, num_threads: int, kept_graphs: int) -> Runner:
     if device.type == "cpu":
         return CpuRunner(num_threads)
     from dcfm_ros.streaming.backends.cuda_device import CudaDevice
     from dcfm_ros.streaming.backends.torch_cuda import CudaRunner
 
-    return CudaRunner(CudaDevice(str(device)))
+    return CudaRunner(CudaDevice(str(device)), kept_graphs)
 
 
 def _device(name: str) -> torch.device:

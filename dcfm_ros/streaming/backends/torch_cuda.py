@@ -18,18 +18,19 @@ log = logging.getLogger(__name__)
 
 Decide = Callable[[Tensor, tuple[int, int], bool], tuple[Tensor, "Tensor | None"]]
 
-_KEPT_CUDA_GRAPHS = 24  # parts and shapes: of some six sizes
 _BAND_BYTES = 1 << 24
 
 
 class CudaRunner:
     """Each part is captured as a CUDA graph when it is called again with the same shapes.
 
+    kept_graphs: how many of these stay.
     The host waits for the device only where it needs a result: see `download` and `ids`.
     """
 
-    def __init__(self, device: CudaDevice) -> None:
+    def __init__(self, device: CudaDevice, kept_graphs: int) -> None:
         self._device = device
+        self._kept_graphs = kept_graphs
         # Byte-equal masks between runs, for which nothing may be tuned by time; and fp32 that is float32 throughout.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
@@ -76,7 +77,7 @@ class CudaRunner:
         key = (part, *(each.shape for each in inputs))
         if key not in self._cuda_graphs:  # libraries set themselves up in a first call, which cannot be captured
             self._cuda_graphs[key] = None
-            if len(self._cuda_graphs) > _KEPT_CUDA_GRAPHS:
+            if len(self._cuda_graphs) > self._kept_graphs:
                 self._cuda_graphs.popitem(last=False)
             return part(*inputs)
         self._cuda_graphs.move_to_end(key)
