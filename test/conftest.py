@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
+# What a script starts in the background ignores Ctrl-C, and so does all that it starts: tests would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _MISSING = {
     "browser": "" if HAS_BROWSER else "there is no Chromium with its driver here; apt install chromium chromium-driver",

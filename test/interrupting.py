@@ -37,13 +37,11 @@ def interrupt_when(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def interruptible(beside: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C is heard inside, which what a shell starts in the background ignores; `beside` runs on a thread."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def interrupted_by(beside: Callable[[], None]) -> Iterator[None]:
+    """`beside`, which sends Ctrl-C, runs on a thread meanwhile."""
     thread = threading.Thread(target=beside)
     thread.start()
     try:
         yield
     finally:
         thread.join()
-        signal.signal(signal.SIGINT, before)

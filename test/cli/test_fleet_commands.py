@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from drive_bag import write_drive
 from fleet_bags import NAMES, Call, masks, segmented_alone, stamps, write_fleet
-from interrupting import interrupt_at, interrupt_when, interruptible
+from interrupting import interrupt_at, interrupt_when, interrupted_by
 from report_inputs import with_small_network
 
 FRAMES = 8
@@ -70,7 +70,7 @@ def test_drives_are_reported_side_by_side(called: Call, tmp_path: Path) -> None:
     assert "<dt>tuesday</dt>" in page and "/front" in page
 
     write_drive(fleet / "another", [3] * 4, node="/front")
-    with interruptible(partial(interrupt_when, (out / "another" / "job.json").exists)):
+    with interrupted_by(partial(interrupt_when, (out / "another" / "job.json").exists)):
         assert called("report", str(fleet), "--output", str(out), *options[:-1], "1").returncode == 130
     with (out / "index.csv").open(newline="") as file:
         assert [row["recording"] for row in csv.DictReader(file)] == ["robot 1/monday"]

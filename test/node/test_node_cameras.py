@@ -61,8 +61,7 @@ def test_a_camera_whose_images_are_bad_leaves_the_other_alone(two: Rig) -> None:
     bad = two.picture(3)
     bad.step = 7
     two.send(bad, "/left/image")
-    _, said, _ = two.status(lambda s: "rejected" in s.message, "segmentation: left")
-    assert "7" in said
+    two.status(lambda s: "7" in s.message, "segmentation: left")
     two.answered(lambda: two.picture(4), [masks], "/front/image")
     assert two.counts("left").rejected == 1
     assert two.counts("front").rejected == 0

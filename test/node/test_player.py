@@ -228,6 +228,7 @@ def test_it_begins_again_until_it_is_interrupted(
         node.wait(lambda: len(images) > 2 * FRAMES, "the second time")
         player.send_signal(signal.SIGINT)
         _, said = player.communicate(timeout=20)
-    # Kilted warns of the name of the profile that Jazzy needs.
-    assert (player.returncode, [line for line in said.splitlines() if "PROFILES_FILE" not in line]) == (130, [])
+    # Kilted warns of the name of the profile that Jazzy needs; a busy machine hears it late.
+    usual = ("PROFILES_FILE", "player: waiting, as nobody listens")
+    assert (player.returncode, [line for line in said.splitlines() if not any(map(line.count, usual))]) == (130, [])
     assert len({stamp_ns(image.header) for image in images}) == FRAMES

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from interrupting import interrupt_when, interruptible
+from interrupting import interrupt_when, interrupted_by
 
 from dcfm_ros.offline.fleet import LOG, Job, LocalWorkers, Outcome, run_jobs
 
@@ -99,7 +99,7 @@ def test_an_interrupt_lets_jobs_end_themselves_and_begins_no_others(job: Callabl
     def both_listen() -> bool:
         return all((one.folder / "listens").exists() for one in jobs[:2])
 
-    with interruptible(partial(interrupt_when, both_listen)):
+    with interrupted_by(partial(interrupt_when, both_listen)):
         outcomes = done(jobs)
     assert [outcome.state for outcome in outcomes] == [*["interrupted"] * 3, "done before"]
     assert not jobs[2].folder.exists()
@@ -120,6 +120,6 @@ def test_a_second_interrupt_changes_nothing(job: Callable[..., Job]) -> None:
         for one in jobs[1:3]:
             (one.folder / "may_end").touch()
 
-    with interruptible(interrupt_twice):
+    with interrupted_by(interrupt_twice):
         outcomes = done(jobs)
     assert [outcome.state for outcome in outcomes] == ["done", *["interrupted"] * 3]
