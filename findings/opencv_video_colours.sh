@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# OpenCV's wheels since 4.13 go by the colour matrix and the range that a video names, those up to 4.12 by BT.601 and the codec's
+# OpenCV's wheels since 4.13 go by the colour matrix and the range that a video names, 4.12's by BT.601 and the codec's
 # usual range for every video: the same file has other colours, and no line of the program that reads it has changed.
 # Exits with 0 as long as that is so.
 set -euo pipefail

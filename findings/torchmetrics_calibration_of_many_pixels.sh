@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The calibration error of torchmetrics counts each bin in float32 by ones, which ends at 2^24: over the pixels of 16 frames in
-# full HD, a network that says 0.9 and is right of 60 % is perfectly calibrated. In float64 it is not.
+# full HD, a network that says 0.9 and is right for 60 % is perfectly calibrated. In float64 it is not.
 # Exits with 0 as long as that is so.
 set -euo pipefail
 

@@ -30,8 +30,10 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 def interrupt_when(condition: Callable[[], bool]) -> None:
-    """Ctrl-C once the condition holds."""
+    """Ctrl-C once the condition holds, within a minute."""
+    end = time.monotonic() + 60
     while not condition():
+        assert time.monotonic() < end, "waited 60 s for the moment of Ctrl-C"
         time.sleep(0.02)
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -67,7 +67,7 @@ def _write_index(output: Path, outcomes: Sequence[Outcome]) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Labels: 8-bit PNGs of class ids, named after the image, the frame's index or its stamp in ns; some may lack.",
 )
-@click.option("--topic", help="The image topic of a bag. Default: the only one.")
+@click.option("--topic", help="The image topic of a bag. Default: the only one, or that with --node's camera in it.")
 @click.option("--split", help="Split of a data set: train, val or test.")
 @click.option(
     "--intervals",

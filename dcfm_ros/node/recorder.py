@@ -104,6 +104,7 @@ class _Files:
         self._rows: dict[int, dict[str, Any]] = {}
         self._stamps: dict[int, int] = {}
         self._before = 0
+        self._unstamped: set[str] = set()
 
     def add(self, name: str, message: Any) -> None:
         if name == "counts":
@@ -111,6 +112,9 @@ class _Files:
             return
         stamp = stamp_ns(message.header)
         if not stamp and len(self._needed) > 1:
+            if name not in self._unstamped:  # the first of a simulation, whose time begins at 0
+                self._unstamped.add(name)
+                return
             raise RecordingError(
                 f"a message on /segmentation/{name} has the stamp 0, by which mask, overlay and timing of a frame are "
                 "joined; expected a camera that stamps its images, or --no-pictures for the timing alone"

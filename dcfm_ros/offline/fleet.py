@@ -106,9 +106,12 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, on_outcome: Callable[[Outcom
                 note(_outcome_of(future, running.pop(future)))
     except KeyboardInterrupt:
         workers.interrupt()
-        with suppress(KeyboardInterrupt):  # another, which makes no job end sooner
-            for future, job in running.items():
-                note(_outcome_of(future, job))
+        while running:
+            with suppress(KeyboardInterrupt):  # another: each job ends by itself
+                future, job = next(iter(running.items()))
+                outcome = _outcome_of(future, job)
+                del running[future]
+                note(outcome)
     finally:
         workers.close()
     return [outcomes.get(job.name) or Outcome(job, "done before" if _is_done(job) else "interrupted") for job in jobs]

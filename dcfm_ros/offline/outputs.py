@@ -138,11 +138,13 @@ class _Bag:
     def close(self) -> None:
         try:
             self._bag.close()
-            if not self._is_empty:
-                shutil.rmtree(self._path, ignore_errors=True)
-                (self._hidden / self._path.name).rename(self._path)
-        finally:
+        except BaseException:
             shutil.rmtree(self._hidden, ignore_errors=True)
+            raise
+        if not self._is_empty:
+            shutil.rmtree(self._path, ignore_errors=True)
+            (self._hidden / self._path.name).rename(self._path)
+        shutil.rmtree(self._hidden, ignore_errors=True)
 
 
 def _each(steps: Collection[Callable[[], None]]) -> None:

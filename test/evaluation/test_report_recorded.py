@@ -89,6 +89,25 @@ def test_a_camera_of_several_is_told_by_the_nodes_name(
     assert (drive["image_topic"], drive["images"], drive["dropped"]) == (camera, 3, 0)
 
 
+@pytest.mark.parametrize(
+    ("node", "camera", "others"),
+    [
+        ("/segmentation", "/camera/image_raw", {"/sim": "/segmentation/ground_truth"}),
+        ("/front", "/front/color/image_raw", {}),
+    ],
+    ids=["a simulator's masks", "a camera's stream called as an output"],
+)
+def test_what_only_looks_like_the_nodes_images(tmp_path: Path, node: str, camera: str, others: dict[str, str]) -> None:
+    path = write_drive(tmp_path / "bag", [ROAD] * 3, node=node, camera=camera, others=others)
+    assert read_drive(path, node).drive["image_topic"] == camera
+
+
+def test_a_camera_called_as_the_node_is_asked_for(tmp_path: Path) -> None:
+    path = write_drive(tmp_path / "bag", [ROAD], camera="/rgb/image", others={"/sim": "/camera/segmentation/image"})
+    with pytest.raises(RecordingError, match="expected --topic to name one of"):
+        read_drive(path)
+
+
 def test_cameras_that_the_nodes_name_does_not_tell_are_asked_for(tmp_path: Path) -> None:
     path = write_drive(tmp_path / "bag", [ROAD], camera="/front/image", others={"/left": "/left/image"})
     with pytest.raises(RecordingError, match="expected --topic to name one of /front/image, /left/image"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,10 @@ def test_forcing_a_keyframe_of_a_node_that_is_not_configured_fails(
         assert (answer.success, answer.message) == (False, "the node is not configured")
 
 
+def is_told(said: str, status: DiagnosticStatus) -> bool:
+    return said in status.message
+
+
 def test_compressed_images_are_taken_and_large_or_broken_ones_are_rejected(
     monkeypatch: pytest.MonkeyPatch, ros_environment: dict[str, str]
 ) -> None:
@@ -179,7 +184,7 @@ def test_compressed_images_are_taken_and_large_or_broken_ones_are_rejected(
             before = node.counts().rejected
             node.send(bad, "/image/compressed")
             # The count may be told before the sentence, which another thread hands on.
-            node.status(lambda s, said=said: said in s.message)
+            node.status(partial(is_told, said))
             assert node.counts().rejected == before + 1
         node.answered(lambda: compressed(node, 8), [masks], "/image/compressed")
 

@@ -6,6 +6,7 @@ import csv
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def recorded(folder: Path, sent: Sequence[tuple[int, int]]) -> None:
         rclpy.try_shutdown()
 
 
+def picture_of(stamp_ns: int) -> dict[str, DiagnosticArray | Image]:
+    """A frame's timing, mask and overlay; its number is its stamp."""
+    header = header_of(stamp_ns, "camera")
+    return {
+        TIMING: timing(stamp_ns, stamp_ns),
+        "/segmentation/mask": image_message(header, np.zeros((4, 6), np.uint8), "mono"),
+        "/segmentation/overlay": image_message(header, np.zeros((4, 6, 3), np.uint8), "rgb"),
+    }
+
+
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "timing.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -101,14 +112,20 @@ def test_frames_without_stamps_are_recorded_without_pictures(tmp_path: Path) -> 
     assert [row["index"] for row in rows(tmp_path)] == ["0", "1", "2", "3", "4"]
 
 
+def test_the_first_frame_of_a_simulation_has_the_stamp_0_and_is_passed_over(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Simulated time begins at 0. Here it does so again and again: the second time cannot be a beginning."""
+    ticks = count()
+    with published(lambda: picture_of(next(ticks) % 25)):
+        assert main(["segmentation_recorder", str(tmp_path)]) == 1
+    assert "has the stamp 0" in capfd.readouterr().err
+    assert list((tmp_path / "masks").iterdir())
+    assert "0" not in {row["stamp"] for row in rows(tmp_path)}
+
+
 def test_pictures_without_stamps_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    header = header_of(0, "camera")
-    messages: dict[str, DiagnosticArray | Image] = {
-        TIMING: timing(0, 0),
-        "/segmentation/mask": image_message(header, np.zeros((4, 6), np.uint8), "mono"),
-        "/segmentation/overlay": image_message(header, np.zeros((4, 6, 3), np.uint8), "rgb"),
-    }
-    with published(lambda: messages):
+    with published(lambda: picture_of(0)):
         assert main(["segmentation_recorder", str(tmp_path)]) == 1
     told = capfd.readouterr().err
     assert "has the stamp 0, by which mask, overlay and timing of a frame are joined; expected" in told

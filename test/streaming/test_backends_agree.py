@@ -183,9 +183,8 @@ def test_a_keyframe_beside_the_stream_is_like_any_other(case: Case, images: list
         assert_same(ids, case.parts.logits(case.expected_features(image)[1], own))
 
 
-def test_what_openvino_compiles_is_kept_for_several_sizes(
-    weights: dict[str, tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def noted_compilations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """A list that grows by the part, shapes and threads of each that OpenVINO compiles from now on."""
     compiled: list[tuple[Any, ...]] = []
     compile_part = OpenVinoBackend._compiled
 
@@ -194,6 +193,13 @@ def test_what_openvino_compiles_is_kept_for_several_sizes(
         return compile_part(backend, *arguments)
 
     monkeypatch.setattr(OpenVinoBackend, "_compiled", noted)
+    return compiled
+
+
+def test_what_openvino_compiles_is_kept_for_several_sizes(
+    weights: dict[str, tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = noted_compilations(monkeypatch)
     backend = create_backend(weights["camvid_lite0"][1], "openvino", "cpu", 2, "fp32")
     for _ in range(2):
         for width in (64, 96, 128, 160):
@@ -208,6 +214,21 @@ def test_what_openvino_compiles_is_kept_for_several_sizes(
             )
             backend.decide([moved], other, MASK, False)
     assert len(compiled) == len(set(compiled)) > 16
+
+
+def test_what_openvino_compiled_goes_where_more_sizes_come_than_are_kept(
+    weights: dict[str, tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = noted_compilations(monkeypatch)
+    backend = create_backend(weights["camvid_lite0"][1], "openvino", "cpu", 2, "fp32", kept_sizes=1)
+    compiled.clear()
+    for _ in range(2):
+        for width in (64, 96, 128, 160):
+            shallow = backend.encode_shallow(np.zeros((32, width, 3), np.uint8))
+            with backend.background():
+                backend.encode_common(shallow)
+            backend.change(shallow, backend.encode_shallow(np.zeros((32, width, 3), np.uint8)))
+    assert len(compiled) == 2 * len(set(compiled))
 
 
 def test_a_read_only_image_is_taken_like_any_other(case: Case, images: list[np.ndarray]) -> None:

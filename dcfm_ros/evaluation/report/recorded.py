@@ -28,6 +28,7 @@ GAP = 1.5
 
 _REAL_TIME_NS = 10**18  # 2001
 
+_NODE = "/segmentation"
 _STATUS = "diagnostic_msgs/msg/DiagnosticArray"
 _PICTURES = ("mask", "confidence", "color", "overlay")  # of a node, which may lie beside those of its camera
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -42,7 +43,7 @@ class Drive:
     drive: dict[str, Any]
 
 
-def read_drive(path: Path, node: str = "/segmentation", image_topic: str | None = None) -> Drive:
+def read_drive(path: Path, node: str = _NODE, image_topic: str | None = None) -> Drive:
     """Read `<node>/timing` and, where they were recorded, `<node>/mask`, `<node>/labels` and the camera's images.
 
     node: what the node's topics begin with, the camera's name included where there are several. image_topic: where
@@ -119,9 +120,11 @@ def camera_topic(path: Path, node: str, wanted: str | None = None) -> str | None
     """
     kinds = topics_of(path)
     timings = [topic for topic, kind in kinds.items() if kind == _STATUS and topic.endswith("/timing")]
-    published = tuple(topic.removesuffix("timing") + name for topic in timings for name in _PICTURES)
-    cameras = [topic for topic, kind in kinds.items() if kind in _IMAGES and not topic.startswith(published)]
-    named = [topic for topic in cameras if node.rpartition("/")[2] in topic.split("/")]
+    published = {topic.removesuffix("timing") + name for topic in timings for name in _PICTURES}
+    images = [topic for topic, kind in kinds.items() if kind in _IMAGES and not topic.startswith(f"{_NODE}/")]
+    cameras = [topic for topic in images if topic.removesuffix("/compressed") not in published]
+    word = node.rpartition("/")[2]  # a camera's name, unless it is the node's
+    named = [topic for topic in cameras if f"/{word}" != _NODE and word in topic.split("/")]
     if wanted is None and len(cameras) > 1 and len(named) != 1:
         raise RecordingError(f"{path} has several image topics; expected --topic to name one of {_listed(cameras)}")
     return wanted or next(iter(named or cameras), None)

@@ -19,6 +19,8 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 # Moving a feature and comparing two: small sums, in which bfloat16 would cost more than it saves.
 _ALWAYS_FP32 = ("align", "change")
+_PARTS_OF_A_STREAM = 6
+"""At most: an adaptive one has keyframe, shallow, change, align, and logits or decide; a fixed one reused and moved."""
 
 
 class OpenVinoBackend(GraphBackend):
@@ -91,17 +93,20 @@ class OpenVinoBackend(GraphBackend):
         return outputs
 
     def _request(self, part: str, *shapes: tuple[int, ...]) -> Any:
-        return self._kept(self._requests, part, shapes, self._threads)
+        most = _PARTS_OF_A_STREAM * self._kept_sizes
+        return self._kept(self._requests, most, part, shapes, self._threads)
 
     def _request_beside(self, part: str, *shapes: tuple[int, ...]) -> Any:
         """Return another request of the keyframe, for the thread in the background."""
-        return self._kept(self._beside, part, shapes, threads_beside(self._threads))
+        return self._kept(self._beside, self._kept_sizes, part, shapes, threads_beside(self._threads))
 
-    def _kept(self, store: OrderedDict, part: str, shapes: tuple[tuple[int, ...], ...], num_threads: int) -> Any:
+    def _kept(
+        self, store: OrderedDict, most: int, part: str, shapes: tuple[tuple[int, ...], ...], num_threads: int
+    ) -> Any:
         key = (part, *shapes)
         if key not in store:
             store[key] = self._compiled(part, shapes, num_threads).create_infer_request()
-            if len(store) > len(self._graphs.parts) * self._kept_sizes:
+            if len(store) > most:
                 store.popitem(last=False)
         store.move_to_end(key)
         return store[key]
