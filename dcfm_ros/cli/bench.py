@@ -101,7 +101,7 @@ _STREAMS_HZ = 10.0
 @click.option("--streams", default=0, type=click.IntRange(min=0), help="Also so many cameras at 10 Hz on one device.")
 @stream_option("keyframe_mode", default="async")
 @click.option("--seconds", default=20.0, type=click.FloatRange(0.5), help="Length of the run of --streams, in seconds.")
-@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or gpu (Intel's).")
 @click.option("--num-threads", default=0, help="CPU threads; 0: the backend's own choice.")
 @click.option("--node/--no-node", default=True, help="Also measure what the ROS node adds to a frame.")
 @click.option("--recording/--no-recording", default=True, help="Also measure `dcfm segment` from bag to files.")

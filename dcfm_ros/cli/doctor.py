@@ -30,7 +30,7 @@ _WIDTHS = (60, 120)
 @click.command()
 @click.option("--weights", default="", help="Weights file or exported folder. Default: the weights that ship.")
 @click.option("--backend", default="auto", show_default=True, help="The backend that the node would be started with.")
-@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or gpu (Intel's).")
 @click.option("--precision", default="auto", show_default=True, help="Precision: auto, fp32, fp16, bf16 or int8.")
 @click.option(
     "--num-threads",

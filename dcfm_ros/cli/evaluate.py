@@ -47,7 +47,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     type=click.Choice(("labels", "full")),
     default="labels",
     show_default=True,
-    help="Reference of the scores. full: masks of the same network run in full on every frame; needs no labels.",
+    help="Reference of the scores. full: masks of the same network run in full on every frame.",
 )
 @click.option(
     "--disturb",

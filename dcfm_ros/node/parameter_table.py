@@ -156,7 +156,7 @@ PARAMETERS = (
     Parameter(
         "ignore_mask",
         "",
-        "Image file (PNG) whose white pixels are 255 in the mask: the robot's own bonnet. Empty: none.",
+        "Image file (PNG) whose pixels that are not black are 255 in the mask: the robot's own bonnet. Empty: none.",
         per_camera=True,
     ),
     Parameter(
@@ -206,7 +206,8 @@ PARAMETERS = (
     Parameter(
         "max_input_age_s",
         0.0,
-        "Seconds that the newest image's stamp may be behind the node's clock before diagnostics warn; 0: no limit.",
+        "Seconds that the stamp of the last image that was segmented may be behind the node's clock before diagnostics "
+        "warn; 0: no limit.",
         minimum=0.0,
         maximum=100000.0,
         changeable=True,
