@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,10 +40,8 @@ def interrupt_when(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def interrupted_by(beside: Callable[[], None]) -> Iterator[None]:
-    """`beside`, which sends Ctrl-C, runs on a thread meanwhile."""
-    thread = threading.Thread(target=beside)
-    thread.start()
-    try:
+    """`beside`, which sends Ctrl-C, runs on a thread meanwhile; what it raises is raised at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(beside)
         yield
-    finally:
-        thread.join()
+    sent.result()

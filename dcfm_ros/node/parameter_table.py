@@ -228,5 +228,10 @@ PARAMETERS = (
         maximum=1.0,
         changeable=True,
     ),
-    Parameter("autostart", True, "Configure and activate at start, unless a lifecycle manager is there for it."),
+    Parameter(
+        "autostart",
+        True,
+        "Configure and activate at start, unless a lifecycle manager is there for it.",
+        read_only=True,
+    ),
 )

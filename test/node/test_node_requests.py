@@ -286,3 +286,20 @@ class Fuzzed:
             time.sleep(0.1)  # the answer's way is matched after the question's
         future = self._clients[service].call_async(kind.Request(**fields))
         return self.rig.wait(lambda: future.done() and future.result(), f"the answer of {service} to {fields}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("weights", "other.safetensors", "clean the node up to change it"),
+        ("autostart", False, "read-only"),
+        ("cameras", ["front"], "read-only"),
+    ],
+)
+def test_what_cannot_change_now_is_refused_with_the_reason(ready: Rig, name: str, value: Any, said: str) -> None:
+    """What is read when the process starts is not advised to be changed by a clean-up, which would change nothing."""
+    assert change(ready, Transition.TRANSITION_CONFIGURE)
+    before = ready.node.get_parameter(name).value
+    answer = ready.set_parameter(name, value)
+    assert (answer.successful, said in answer.reason) == (False, True), answer.reason
+    assert ready.node.get_parameter(name).value == before
